@@ -1,0 +1,2 @@
+"""What every plugin stands on: accounts, permissions, storage, jobs and the plugin contract."""
+

@@ -1,0 +1,1 @@
+"""pulsar-registry: versioned, deduplicated data packages."""
