@@ -1,0 +1,88 @@
+"""Blueprints that say how the site shall treat them, and which paths are whose."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import flask
+from flask import Response
+
+if TYPE_CHECKING:
+    from core.errors import PulsarError
+
+__all__ = ["Blueprint", "Mount", "mount_of"]
+
+
+class Blueprint(flask.Blueprint):
+    """A Flask blueprint with the site's options.
+
+    :param envelope: False for a foreign protocol: JSON answers leave as the views gave them.
+    :param error_formatter: builds the body of every error under the blueprint's paths, core's own
+        errors (401, 404, 405, 413, 429, 500) included.
+    :param auth_schemes: words accepted before the credentials in ``Authorization``, lower case.
+        ``token`` is core's own; ``bearer`` and ``basic`` are for clients that know nothing else.
+    :param owns: first path segments that belong to this blueprint although no rule of it matches,
+        relative to its prefix. Default: everything below a prefix that is not ``/``.
+    :param max_body_bytes: largest request body; None means the site's ``MAX_CONTENT_LENGTH``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        import_name: str,
+        *,
+        envelope: bool = True,
+        error_formatter: Callable[["PulsarError"], Response] | None = None,
+        auth_schemes: Sequence[str] = ("token",),
+        owns: Sequence[str] = (),
+        max_body_bytes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name, import_name, **kwargs)
+        self.envelope = envelope
+        self.error_formatter = error_formatter
+        self.auth_schemes = frozenset(auth_schemes)
+        self.owns = tuple(owns)
+        self.max_body_bytes = max_body_bytes
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A plugin's blueprint at its place in the site."""
+
+    plugin: str
+    prefix: str  # "" or "/cart", never with a slash at the end
+    owns: tuple[str, ...] = ()
+    envelope: bool = True
+    error_formatter: Callable[["PulsarError"], Response] | None = None
+    auth_schemes: frozenset[str] = frozenset({"token"})
+    max_body_bytes: int | None = None
+
+    @classmethod
+    def of(cls, plugin: str, bp: flask.Blueprint, prefix: str) -> "Mount":
+        """How ``bp`` is treated when mounted at ``prefix``; a plain Flask blueprint gets the defaults."""
+        options = {
+            name: getattr(bp, name)
+            for name in ("owns", "envelope", "error_formatter", "auth_schemes", "max_body_bytes")
+            if hasattr(bp, name)
+        }
+        return cls(plugin=plugin, prefix=prefix, **options)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Path prefixes that belong to the mount, each without a slash at the end."""
+        if self.owns:
+            return tuple(f"{self.prefix}/{segment.strip('/')}" for segment in self.owns)
+        return (self.prefix,) if self.prefix else ()
+
+
+CORE = Mount(plugin="core", prefix="")
+
+
+def mount_of(app: flask.Flask, path: str, blueprint: str | None) -> Mount:
+    """Whose request this is: by the blueprint that routing chose, else by the longest owned path."""
+    mounts: dict[str, Mount] = app.extensions["pulsar"].mounts
+    if blueprint is not None:
+        return mounts.get(blueprint.partition(".")[0], CORE)
+    owned = ((p, m) for m in mounts.values() for p in m.paths if path == p or path.startswith(p + "/"))
+    return max(owned, key=lambda pair: len(pair[0]), default=("", CORE))[1]

@@ -1,0 +1,49 @@
+"""Every hook of core. ``docs/plugins/hooks.md`` has an example of each; a test compares the two.
+
+A plugin implements a hook by a function of the same name marked ``@hookimpl`` in its ``hooks.py``; it
+takes any subset of the arguments. An unknown name stops the start; ``@hookimpl(optionalhook=True)``
+exempts hooks of plugins that may be absent. A plugin declares hooks of its own in ``hookspecs.py``.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+    from flask import Flask
+
+    from core.jobs import JobKind
+    from core.permissions import Permission
+
+__all__ = ["hookimpl", "hookspec"]
+
+hookspec = pluggy.HookspecMarker("pulsar")
+hookimpl = pluggy.HookimplMarker("pulsar")
+
+
+@hookspec
+def register_permissions() -> "Iterable[Permission]":  # type: ignore[empty-body]
+    """Return the permissions the plugin knows beside those in its ``permissions.py``."""
+
+
+@hookspec
+def register_commands(cli: "click.Group") -> None:
+    """Add commands to ``cli``, the group ``flask <plugin>``."""
+
+
+@hookspec
+def register_jobs() -> "Iterable[JobKind]":  # type: ignore[empty-body]
+    """Return the kinds of background job the plugin can do."""
+
+
+@hookspec
+def register_health_checks(app: "Flask") -> Iterable[tuple[str, Callable[[], str], bool]]:  # type: ignore[empty-body]
+    """Return ``(name, check, mandatory)``. ``check()`` returns ``"ok"`` or one line that says what is wrong."""
+
+
+@hookspec
+def app_ready(app: "Flask") -> None:
+    """Called once, when every plugin is in place and before the first request."""
+
