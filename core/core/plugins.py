@@ -172,7 +172,8 @@ def _check_requirements(
 ) -> None:
     """Find the plugins that lack what they need, and then those that need one of these."""
     for name, plugin in wanted.items():
-        if name not in failures and (reason := _lacks(plugin, wanted, installed)):
+        known = name in failures or any(need.name in failures for need in plugin.requires)
+        if not known and (reason := _lacks(plugin, wanted, installed)):
             failures[name] = Failure(name, "requirements", reason)
     changed = True
     while changed:
