@@ -75,8 +75,14 @@ class Setting:
             return fields.Integer(strict=True, validate=checks)
         if kind in (list, tuple, set, frozenset):
             return _Collection(kind, validate=checks)
-        simple: dict[type, Any] = {bool: fields.Boolean, float: fields.Float, str: fields.String, dict: fields.Dict}
-        return simple.get(kind, fields.Raw)(validate=checks)
+        simple: dict[type, Any] = {
+            bool: fields.Boolean,
+            float: fields.Float,
+            str: fields.String,
+            dict: fields.Dict,
+        }
+        made: fields.Field[Any] = simple.get(kind, fields.Raw)(validate=checks)
+        return made
 
 
 class _Collection(fields.Field[Any]):
@@ -99,19 +105,29 @@ class Config:
     PLUGIN_FAILURE = Setting(
         "abort", "What a broken plugin does: stop the start, or be left out.", choices=("abort", "skip")
     )
-    URL_PREFIXES = Setting({}, "Where plugins are mounted, e.g. {'cart': '/'}; otherwise where they ask to be.")
+    URL_PREFIXES = Setting(
+        {}, "Where plugins are mounted, e.g. {'cart': '/'}; otherwise where they ask to be."
+    )
     PUBLIC_URL = Setting("", "Address of the site as users type it; empty: taken from each request.")
     SECRET_KEY = Setting("", "Signs links and sessions. Changing it invalidates them.", secret=True)
     SQLALCHEMY_DATABASE_URI = Setting(
-        "sqlite:///pulsar.db", "The database: SQLite, PostgreSQL or MariaDB.", secret=True, aliases=("DATABASE_URL",)
+        "sqlite:///pulsar.db",
+        "The database: SQLite, PostgreSQL or MariaDB.",
+        secret=True,
+        aliases=("DATABASE_URL",),
     )
-    REDIS_URL = Setting("", "Redis, when several workers share the site; empty: none.", secret=True)
+    ARGON2_PARAMETERS = Setting(
+        {}, "Cost of a password's digest, by argon2-cffi's names; empty: its defaults."
+    )
     REQUIRE_MIGRATED = Setting(False, "Refuse to serve while a migration is pending.")
     MAX_CONTENT_LENGTH = Setting(4 * 2**20, "Largest JSON body, unzipped.", unit="B", minimum=1024)
-    TRUSTED_PROXIES = Setting(0, "Proxies in front whose X-Forwarded headers are believed.", minimum=0, maximum=16)
-    CORS_ORIGINS = Setting([], "Origins that may call the site from a browser; '*' for any.")
+    TRUSTED_PROXIES = Setting(
+        0, "Proxies in front whose X-Forwarded headers are believed.", minimum=0, maximum=16
+    )
     ANONYMOUS_PERMISSIONS = Setting([], "Permissions of callers without credentials.")
-    LOG_LEVEL = Setting("INFO", "Least severe line that is logged.", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    LOG_LEVEL = Setting(
+        "INFO", "Least severe line that is logged.", choices=("DEBUG", "INFO", "WARNING", "ERROR")
+    )
     LOG_FORMAT = Setting("text", "Form of a log line.", choices=("text", "json"))
 
 
@@ -178,7 +194,9 @@ def resolve(
         for key, value in found.items():
             _take(settings, source, key, value, installed)
     _check_secret(settings)
-    settings.values["SQLALCHEMY_DATABASE_URI"] = _absolute_sqlite(settings.values["SQLALCHEMY_DATABASE_URI"], instance)
+    settings.values["SQLALCHEMY_DATABASE_URI"] = _absolute_sqlite(
+        settings.values["SQLALCHEMY_DATABASE_URI"], instance
+    )
     return settings
 
 
@@ -235,7 +253,9 @@ def _take(settings: Settings, source: str, key: str, value: Any, installed: tupl
         settings.values[key] = settings.declared[key][1].load(value)
         settings.sources[key] = source
     except ValidationError as exc:
-        settings.errors.append(f"{key} ({source}): {' '.join(exc.messages_dict.get('_schema', exc.messages))}")
+        settings.errors.append(
+            f"{key} ({source}): {' '.join(exc.messages_dict.get('_schema', exc.messages))}"
+        )
 
 
 def _report_unknown(settings: Settings, source: str, key: str, installed: tuple[str, ...]) -> None:

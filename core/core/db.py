@@ -9,11 +9,22 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from flask import Flask
 from flask_sqlalchemy_lite import SQLAlchemy
-from sqlalchemy import BigInteger, Connection, DateTime, Dialect, Engine, Integer, MetaData, String, Text, event
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    event,
+)
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction, mapped_column
@@ -22,8 +33,8 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 __all__ = [
     "PK",
     "Base",
+    "BigInt",
     "BigText",
-    "Counter",
     "Digest",
     "Name",
     "Timestamp",
@@ -58,11 +69,10 @@ def exact(length: int) -> String:
     Names, paths and digests are identifiers: ``A`` is not ``a``, and the order of a list must not
     depend on the locale the server happened to be installed with.
     """
-    return cast(
-        String,
+    return (
         String(length)
         .with_variant(String(length, collation="utf8mb4_bin"), "mysql", "mariadb")
-        .with_variant(String(length, collation="C"), "postgresql"),
+        .with_variant(String(length, collation="C"), "postgresql")
     )
 
 
@@ -99,7 +109,7 @@ class UTCDateTime(TypeDecorator[datetime]):
 _big = BigInteger().with_variant(Integer, "sqlite")
 
 PK = Annotated[int, mapped_column(_big, primary_key=True)]
-Counter = Annotated[int, mapped_column(BigInteger, default=0)]  # bytes or things, up to 2^63 - 1
+BigInt = Annotated[int, mapped_column(_big)]  # bytes, things or foreign keys, up to 2^63 - 1
 Name = Annotated[str, mapped_column(exact(64))]
 Digest = Annotated[str, mapped_column(exact(64))]  # SHA-256, lower-case hex
 BigText = Annotated[str, mapped_column(Text().with_variant(LONGTEXT, "mysql", "mariadb"))]
@@ -130,7 +140,9 @@ class PulsarSession(Session):
 def _forget_rolled_back(session: Session, previous: SessionTransaction) -> None:
     """Forget the tasks of the transaction, or of the savepoint, that was rolled back."""
     waiting = session.info.get("after_commit", [])
-    session.info["after_commit"] = [entry for entry in waiting if previous.nested and entry[0] is not previous]
+    session.info["after_commit"] = [
+        entry for entry in waiting if previous.nested and entry[0] is not previous
+    ]
 
 
 def after_commit(task: Callable[[], object]) -> None:
@@ -214,8 +226,8 @@ def _begin_writing(
     connection.info["writing"] = True
     raw = connection.connection.dbapi_connection
     assert raw is not None
-    raw.execute("COMMIT").close()  # type: ignore[attr-defined]
-    raw.execute("BEGIN IMMEDIATE").close()  # type: ignore[attr-defined]
+    raw.execute("COMMIT").close()
+    raw.execute("BEGIN IMMEDIATE").close()
 
 
 def _will_write(statement: str, context: Any) -> bool:

@@ -227,7 +227,7 @@ def from_exception(exc: Exception) -> PulsarError:
     if isinstance(exc, PulsarError):
         return exc
     if isinstance(exc, ValidationError):
-        return ValidationFailed.from_messages(exc.normalized_messages())
+        return ValidationFailed.from_messages(exc.messages_dict)
     if isinstance(exc, HTTPException):
         return _from_http(exc)
     if isinstance(exc, IntegrityError):
@@ -244,12 +244,18 @@ def from_exception(exc: Exception) -> PulsarError:
 def _from_http(exc: HTTPException) -> PulsarError:
     status = exc.code or 500
     known = {404: NotFound, 405: MethodNotAllowed, 413: TooLarge, 415: UnsupportedMedia}
-    headers = {name: value for name, value in exc.get_headers(None) if name in ("Allow", "Retry-After", "Content-Range")}
+    headers = {
+        name: value
+        for name, value in exc.get_headers(None)
+        if name in ("Allow", "Retry-After", "Content-Range")
+    }
     if cls := known.get(status):
         return cls(headers=headers)
     if status >= 500:
         return PulsarError()
-    error = APIException(exc.description if isinstance(exc.description, str) else None, status, headers=headers)
+    error = APIException(
+        exc.description if isinstance(exc.description, str) else None, status, headers=headers
+    )
     error.code = _CODES.get(status, HTTPStatus(status).name.lower())
     return error
 
@@ -269,7 +275,12 @@ def error_response(exc: Exception) -> Response:
     """Answer ``exc`` in the words of whoever owns the path of the present request."""
     error = from_exception(exc)
     mount = mount_of(current_app, request.path, request.blueprint)
-    if isinstance(error, NotFound) and request.url_rule is None and mount.envelope and not g.identity.authenticated:
+    if (
+        isinstance(error, NotFound)
+        and request.url_rule is None
+        and mount.envelope
+        and not g.identity.authenticated
+    ):
         error = Unauthenticated()  # an unknown route must not be told from a hidden one
     response = (mount.error_formatter or envelope_error)(error)
     response.headers.extend(error.headers)

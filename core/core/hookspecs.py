@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import click
     from flask import Flask
 
-    from core.jobs import JobKind
-    from core.permissions import Permission
 
 __all__ = ["hookimpl", "hookspec"]
 
@@ -24,26 +22,15 @@ hookimpl = pluggy.HookimplMarker("pulsar")
 
 
 @hookspec
-def register_permissions() -> "Iterable[Permission]":  # type: ignore[empty-body]
-    """Return the permissions the plugin knows beside those in its ``permissions.py``."""
-
-
-@hookspec
 def register_commands(cli: "click.Group") -> None:
     """Add commands to ``cli``, the group ``flask <plugin>``."""
 
 
 @hookspec
-def register_jobs() -> "Iterable[JobKind]":  # type: ignore[empty-body]
-    """Return the kinds of background job the plugin can do."""
-
-
-@hookspec
-def register_health_checks(app: "Flask") -> Iterable[tuple[str, Callable[[], str], bool]]:  # type: ignore[empty-body]
-    """Return ``(name, check, mandatory)``. ``check()`` returns ``"ok"`` or one line that says what is wrong."""
+def register_health_checks() -> Iterable[tuple[str, Callable[[], str], bool]]:  # type: ignore[empty-body]
+    """Return ``(name, check, mandatory)``; ``check()`` returns ``"ok"``, or one line on what is wrong."""
 
 
 @hookspec
 def app_ready(app: "Flask") -> None:
     """Called once, when every plugin is in place and before the first request."""
-

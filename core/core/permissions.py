@@ -1,12 +1,12 @@
 """Permissions: how a plugin names the rights it knows, and core's own."""
 
-from enum import Enum
+from enum import StrEnum
 from typing import Self
 
 __all__ = ["GOD_MODE", "CorePermissions", "PermissionsEnum"]
 
 
-class PermissionsEnum(str, Enum):
+class PermissionsEnum(StrEnum):
     """Rights of one plugin. A member is its name, a sentence, and who has it from the beginning::
 
         class RegistryPermissions(PermissionsEnum):
@@ -26,9 +26,6 @@ class PermissionsEnum(str, Enum):
         member.description = description
         member.for_users = for_users
         return member
-
-    def __str__(self) -> str:
-        return str(self.value)
 
 
 class CorePermissions(PermissionsEnum):

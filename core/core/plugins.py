@@ -14,13 +14,24 @@ from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, d
 from pathlib import Path
 from types import ModuleType
 
+import pluggy
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
 import core
+from core import hookspecs
 from core.config import ConfigError
 
-__all__ = ["GROUP", "PLUGIN_API", "BrokenPlugins", "Failure", "Plugin", "find_plugins", "load_plugins"]
+__all__ = [
+    "GROUP",
+    "PLUGIN_API",
+    "BrokenPlugins",
+    "Failure",
+    "Plugin",
+    "find_plugins",
+    "hook_manager",
+    "load_plugins",
+]
 
 GROUP = "pulsar.plugins"
 PLUGIN_API = "1.0"  # version of the contract that docs/plugins describes
@@ -73,6 +84,11 @@ class Plugin:
     requires: tuple[Requirement, ...] = field(default=())
 
     @property
+    def config(self) -> type | None:
+        """The class that declares the plugin's settings, if it is loaded and has any."""
+        return getattr(self.module, "Config", None)
+
+    @property
     def package(self) -> Path:
         """Folder of the importable package; found without importing it."""
         spec = importlib.util.find_spec(self.module_name)
@@ -123,7 +139,9 @@ def _version(name: str) -> str:
         return core.__version__
 
 
-def load_plugins(names: Iterable[str], excluded: Mapping[str, Failure]) -> tuple[dict[str, Plugin], list[Failure]]:
+def load_plugins(
+    names: Iterable[str], excluded: Mapping[str, Failure]
+) -> tuple[dict[str, Plugin], list[Failure]]:
     """Import the plugins called ``names`` and put them in the order of their requirements.
 
     :param excluded: plugins known to be broken, with the reason; whoever needs one is broken too.
@@ -199,7 +217,8 @@ def _lacks(plugin: Plugin, wanted: Mapping[str, Plugin], installed: Mapping[str,
 def _in_order(plugins: Mapping[str, Plugin], failures: dict[str, Failure]) -> list[str]:
     """Names so that each comes after what it requires; ties keep the order of PLUGINS."""
     graph = {
-        name: [need.name for need in plugin.requires if need.name in plugins] for name, plugin in plugins.items()
+        name: [need.name for need in plugin.requires if need.name in plugins]
+        for name, plugin in plugins.items()
     }
     sorter = TopologicalSorter(graph)
     try:
@@ -209,7 +228,7 @@ def _in_order(plugins: Mapping[str, Plugin], failures: dict[str, Failure]) -> li
         for name in set(cycle):
             failures[name] = Failure(name, "requirements", "needs itself in a ring: " + " -> ".join(cycle))
         rest = {name: plugin for name, plugin in plugins.items() if name not in cycle}
-        _check_requirements(rest, plugins | {"core": core_plugin()}, failures)
+        _check_requirements(rest, {"core": core_plugin(), **plugins}, failures)
         return _in_order({name: plugin for name, plugin in rest.items() if name not in failures}, failures)
     order: list[str] = []
     rank = {name: index for index, name in enumerate(plugins)}
@@ -218,3 +237,10 @@ def _in_order(plugins: Mapping[str, Plugin], failures: dict[str, Failure]) -> li
         order += ready
         sorter.done(*ready)
     return order
+
+
+def hook_manager() -> pluggy.PluginManager:
+    """A fresh manager that knows core's hooks."""
+    hooks = pluggy.PluginManager("pulsar")
+    hooks.add_hookspecs(hookspecs)
+    return hooks

@@ -26,9 +26,11 @@ class Site:
     hooks: pluggy.PluginManager
     plugins: dict[str, "Plugin"] = field(default_factory=dict)  # by name, in the order of loading
     mounts: dict[str, Mount] = field(default_factory=dict)  # by the name of the blueprint
+    segments: dict[str, str] = field(default_factory=dict)  # first path segment: the plugin it belongs to
     permissions: dict[str, PermissionsEnum] = field(default_factory=dict)
     job_kinds: dict[str, Any] = field(default_factory=dict)
     attributes: dict[type, dict[str, Any]] = field(default_factory=dict)  # what modify() added, by class
+    api_description: bytes | None = None  # the OpenAPI document, made when it is first asked for
     identities: dict[bytes, Any] = field(default_factory=dict)  # warm identities, by digest of the key
 
 

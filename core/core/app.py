@@ -1,0 +1,152 @@
+"""The app factory: configuration, plugins, one transaction per request."""
+
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from flask import Flask, Response, current_app, g, request
+from flask.typing import ResponseReturnValue
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from core import db as database
+from core import errors, logs, plugins
+from core.blueprint import Mount, mount_of
+from core.config import Config, Settings, find_instance_path, read_sources, resolve
+from core.db import db
+from core.identity import ANONYMOUS, authenticate
+from core.mounting import (
+    add_plugin,
+    check_hooks,
+    check_mounts,
+    close_failed,
+    own_segments,
+    refuse_foreign_segment,
+)
+from core.plugins import BrokenPlugins, Failure, Plugin, find_plugins, load_plugins
+from core.requests import guard
+from core.responses import add_headers, envelop
+from core.site import Site, current_site, site_of
+
+__all__ = ["Pulsar", "create_app"]
+
+log = logging.getLogger(__name__)
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
+class Pulsar(Flask):
+    """A Flask app in which one request is one transaction.
+
+    A view's rows are stored when it returns and forgotten when it raises. What other processes can
+    see waits for the commit: see :func:`core.db.after_commit`.
+    """
+
+    def dispatch_request(self) -> ResponseReturnValue:
+        answer = super().dispatch_request()
+        db.session.commit()
+        return answer
+
+    def handle_user_exception(self, e: Exception) -> Any:
+        db.session.rollback()
+        return super().handle_user_exception(e)
+
+
+def create_app(instance_path: str | os.PathLike[str] | None = None, **overrides: Any) -> Pulsar:
+    """Make the site that the configuration in ``instance_path`` describes.
+
+    :param instance_path: default: ``PULSAR_INSTANCE_PATH``, else ``instance`` below the working directory.
+    :param overrides: settings that win over every other source.
+    :raises ConfigError: saying in one line everything that is wrong with the configuration.
+    :raises BrokenPlugins: naming all plugins that cannot be loaded, unless ``PLUGIN_FAILURE`` is ``skip``.
+    """
+    instance = find_instance_path(instance_path)
+    sources = read_sources(instance, overrides)
+    excluded: dict[str, Failure] = {}
+    while True:
+        app, failures = _attempt(instance, sources, excluded)
+        if not failures:
+            return app
+        if app.config["PLUGIN_FAILURE"] == "abort":
+            raise BrokenPlugins(failures)
+        # Nothing of a broken plugin may stay: the app is made again without it.
+        excluded |= {failure.plugin: failure for failure in failures}
+
+
+def _attempt(
+    instance: Path, sources: Mapping[str, Mapping[str, Any]], excluded: Mapping[str, Failure]
+) -> tuple[Pulsar, list[Failure]]:
+    """Make the app without the ``excluded`` plugins; say which others are broken."""
+    core_only = resolve(sources, {"core": Config}, instance, tuple(find_plugins()))
+    loaded, failures = load_plugins(core_only.values["PLUGINS"], excluded)
+    configs = {
+        name: plugin.module.Config for name, plugin in loaded.items() if hasattr(plugin.module, "Config")
+    }
+    settings = resolve(sources, {"core": Config} | configs, instance, tuple(find_plugins()))
+    settings.raise_errors()
+    app = _bare_app(instance, settings)
+    with app.app_context():
+        found = [add_plugin(app, plugin) for plugin in loaded.values()]
+    failures += [failure for failure in found if failure]
+    if not failures:
+        failures = check_hooks(app) + check_mounts(app)
+    if not failures:
+        _make_ready(app, excluded)
+    return app, failures
+
+
+def _bare_app(instance: Path, settings: Settings) -> Pulsar:
+    """An app with core's machinery and no routes yet."""
+    app = Pulsar("pulsar", instance_path=str(instance), static_folder=None)
+    app.config.from_mapping(settings.values)
+    app.url_map.strict_slashes = False
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.extensions["pulsar"] = Site(instance=instance, settings=settings, hooks=plugins.hook_manager())
+    logs.init_app(app)
+    database.init_app(app)
+    errors.init_app(app)
+    app.before_request(_begin)
+    app.after_request(_finish)
+    if hops := app.config["TRUSTED_PROXIES"]:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops
+        )
+    return app
+
+
+def _make_ready(app: Pulsar, excluded: Mapping[str, Failure]) -> None:
+    site = site_of(app)
+    site.segments = {segment: name for name, owned in own_segments(app).items() for segment in owned}
+    site.plugins |= {name: Plugin(name, name, failure=failure) for name, failure in excluded.items()}
+    close_failed(app)
+    for warning in site.settings.warnings:
+        log.warning("%s", warning)
+    with app.app_context():
+        site.hooks.hook.app_ready(app=app)
+
+
+def _begin() -> None:
+    """Give the request its id, its limits and its identity; refuse it if its route wants another."""
+    g.started = time.perf_counter()
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    g.identity = ANONYMOUS
+    mount = g.mount = mount_of(current_app, request.path, request.blueprint)
+    request.max_content_length = mount.max_body_bytes or current_app.config["MAX_CONTENT_LENGTH"]
+    g.identity = authenticate(mount)
+    if request.routing_exception is None:
+        if not mount.prefix and mount.plugin != "core":
+            refuse_foreign_segment(mount, current_site().segments)
+        guard()
+
+
+def _finish(response: Response) -> Response:
+    mount: Mount = g.mount
+    response = envelop(response, mount)
+    add_headers(response)
+    logs.log_request(response)
+    return response

@@ -1,0 +1,119 @@
+"""``flask config``: write, check and show the configuration."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import click
+
+from core.config import (
+    EXAMPLE_SECRET,
+    Config,
+    Settings,
+    find_instance_path,
+    read_sources,
+    resolve,
+)
+from core.plugins import BrokenPlugins, find_plugins, load_plugins
+
+__all__ = ["config"]
+
+
+@click.group()
+def config() -> None:
+    """Write, check and show the configuration of the instance."""
+
+
+@config.command()
+@click.option("--force", is_flag=True, help="Overwrite an existing config.py.")
+def init(force: bool) -> None:
+    """Write config.py with fresh secrets into the instance folder.
+
+    \b
+        flask config init
+        PULSAR_INSTANCE_PATH=/srv/lab flask config init
+    """
+    instance = find_instance_path()
+    path = instance / "config.py"
+    if path.exists() and not force:
+        raise click.ClickException(f"{path} exists. Use --force to overwrite it.")
+    write_config(path)
+    click.echo(f"wrote {path}")
+
+
+def write_config(path: Path) -> None:
+    """Write a configuration with fresh secrets to ``path``, readable by its owner alone."""
+    text = example_path().read_text(encoding="utf-8").replace(EXAMPLE_SECRET, secrets.token_urlsafe(32))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+def example_path() -> Path:
+    """The example that documents every setting; it lies beside core in the checkout."""
+    return Path(__file__).resolve().parents[3] / "instance" / "config.py.example"
+
+
+@config.command()
+def check() -> None:
+    """Check every setting and say everything that is wrong. Exit status 2 if something is."""
+    settings = load_settings()
+    for warning in settings.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    settings.raise_errors()
+    click.echo("The configuration is fine.")
+
+
+@config.command()
+@click.option("--plugin", help="Only the settings of this plugin.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def show(plugin: str | None, as_json: bool) -> None:
+    """Show every setting, its unit and where its value comes from. Secrets are masked."""
+    settings = load_settings()
+    rows = {
+        key: {
+            "value": _shown(settings, key),
+            "unit": setting.unit,
+            "source": settings.sources[key],
+            "plugin": owner,
+            "aliases": list(setting.aliases),
+            "help": setting.doc,
+        }
+        for key, (owner, setting) in settings.declared.items()
+        if plugin in (None, owner)
+    }
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, default=str))
+        return
+    for key, row in rows.items():
+        also = f"; also {', '.join(row['aliases'])}" if row["aliases"] else ""
+        click.echo(f"{key} = {row['value']!r} {row['unit']}".rstrip() + f"  # {row['source']}{also}")
+    for error in settings.errors:
+        click.echo(f"error: {error}", err=True)
+
+
+def _shown(settings: Settings, key: str) -> Any:
+    value = settings.values[key]
+    return "********" if settings.declared[key][1].secret and value else value
+
+
+def load_settings() -> Settings:
+    """The settings of core and of the plugins that can be loaded, without making an app.
+
+    :raises BrokenPlugins: if a plugin cannot even be imported.
+    """
+    instance = find_instance_path()
+    sources = read_sources(instance, {})
+    core_only = resolve(sources, {"core": Config}, instance, tuple(find_plugins()))
+    loaded, failures = load_plugins(core_only.values["PLUGINS"], {})
+    if failures and core_only.values["PLUGIN_FAILURE"] == "abort":
+        raise BrokenPlugins(failures)
+    configs = {
+        name: plugin.module.Config for name, plugin in loaded.items() if hasattr(plugin.module, "Config")
+    }
+    return resolve(sources, {"core": Config} | configs, instance, tuple(find_plugins()))

@@ -1,0 +1,290 @@
+"""Fixtures for the tests of core and of every plugin.
+
+A plugin's ``tests/conftest.py`` begins::
+
+    from core.conftest import *  # noqa
+    from core.conftest import PLUGINS, UNPOPULATE_FUNCTIONS
+
+    PLUGINS.append(probe)
+
+``PLUGINS`` holds modules; what they require is added. Each package's tests get an app with the plugins
+that its own conftest named, also when the tests of several packages run together.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient, FlaskCliRunner
+from sqlalchemy import event, insert
+
+from core.app import Pulsar, create_app
+from core.db import Base, db, now
+from core.identity import digest_of
+from core.plugins import find_plugins
+from core.testing import make_database, why_not
+from core.users import services
+from core.users.models import LOWEST_CLASS, ApiKey, User, UserClass, UserPermission
+
+CODE_1 = "abcdefghijklmnopqrstuvwx"
+CODE_2 = "bcdefghijklmnopqrstuvwxy"
+CODE_3 = "cdefghijklmnopqrstuvwxyz"
+CODE_4 = "defghijklmnopqrstuvwxyz1"
+KEY_OF_USER_1 = "cdefghijkl" + CODE_3
+KEY_OF_USER_2 = "bcdefghijk" + CODE_3
+CHEAP_ARGON2 = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
+
+
+class _ByConftest(list[Any]):
+    """A list that remembers which folder's conftest appended an item."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folders: list[Path] = []
+
+    def append(self, item: Any) -> None:
+        super().append(item)
+        self.folders.append(Path(sys._getframe(1).f_globals["__file__"]).parent)
+
+    def of(self, path: Path) -> list[Any]:
+        """Items appended by conftests that apply to the tests in ``path``."""
+        return [item for item, folder in zip(self, self.folders, strict=True) if path.is_relative_to(folder)]
+
+
+PLUGINS: list[ModuleType] = _ByConftest()
+UNPOPULATE_FUNCTIONS: list[Callable[..., None]] = _ByConftest()
+_apps: dict[tuple[str, ...], Pulsar] = {}
+
+
+class Client(FlaskClient):
+    """A client whose requests see only what is committed, as those of another process would."""
+
+    def open(self, *args: Any, **kwargs: Any) -> Any:
+        with self.application.app_context():
+            return super().open(*args, **kwargs)
+
+
+@pytest.fixture(scope="session")
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an empty database; the test is skipped, saying why, if its server is not there."""
+    name: str = getattr(request, "param", "sqlite")
+    if reason := why_not(name):
+        pytest.skip(reason)
+    worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
+    yield from make_database(name, tmp_path_factory.mktemp(name), worker)
+
+
+@pytest.fixture(scope="module")
+def app(request: pytest.FixtureRequest, database: str, tmp_path_factory: pytest.TempPathFactory) -> Pulsar:
+    """The site with the plugins of this package, its tables made. One app for a package and a database."""
+    assert isinstance(PLUGINS, _ByConftest)
+    names = _with_requirements(PLUGINS.of(request.path))
+    key = (database, *names)
+    if key not in _apps:
+        instance = tmp_path_factory.mktemp("instance")
+        (instance / "config.py").write_text("SECRET_KEY = 'a secret for tests'\n", encoding="utf-8")
+        _apps[key] = made = create_app(
+            instance,
+            TESTING=True,
+            PLUGINS=names,
+            SQLALCHEMY_DATABASE_URI=database,
+            ARGON2_PARAMETERS=CHEAP_ARGON2,
+        )
+        made.test_client_class = Client
+    return _apps[key]
+
+
+def _with_requirements(modules: list[ModuleType]) -> list[str]:
+    """Names of the plugins that ``modules`` are, and of all they require."""
+    by_module = {plugin.module_name: name for name, plugin in find_plugins().items()}
+    names: dict[str, None] = {}
+    todo = [by_module.get(module.__name__, module.__name__) for module in modules]
+    while todo:
+        name = todo.pop(0)
+        names.setdefault(name)
+        module = sys.modules.get(find_plugins()[name].module_name) if name in by_module.values() else None
+        todo += [need.split(">")[0].split("=")[0].strip() for need in getattr(module, "REQUIRES", ())]
+    return [name for name in names if name != "core"]
+
+
+@pytest.fixture(scope="module")
+def db_create_tables(app: Pulsar) -> None:
+    """Every table of the loaded plugins, empty."""
+    with app.app_context():
+        Base.metadata.create_all(db.engine)
+
+
+@pytest.fixture
+def clean_database(app: Pulsar, db_create_tables: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """An app context over a database that holds the base data and nothing else."""
+    with app.app_context():
+        _empty_tables()
+        _add_base_data()
+        app.extensions["pulsar"].identities.clear()
+        yield
+        db.session.rollback()
+
+
+def _empty_tables() -> None:
+    for table in reversed(Base.metadata.sorted_tables):
+        db.session.execute(table.delete())
+    db.session.commit()
+
+
+def _add_base_data() -> None:
+    moment = now()
+    db.session.add(UserClass(id=LOWEST_CLASS, name="User"))
+    db.session.flush()
+    hasher = services.passwords()
+    for number, name in enumerate(("user_one", "user_two", "user_three"), start=1):
+        db.session.add(
+            User(
+                id=number,
+                username=name,
+                username_key=name,
+                email=f"{name}@example.org",
+                password=hasher.hash("12345"),
+                user_class_id=LOWEST_CLASS,
+                created_at=moment,
+            )
+        )
+    db.session.flush()
+    scope = ["sample_permission", "sample_2_permission", "sample_3_permission"]
+    keys: list[tuple[str, str, int, dict[str, Any]]] = [
+        ("abcdefghij", CODE_1, 1, {"permissions": scope}),
+        ("cdefghijkl", CODE_3, 1, {}),
+        ("bcdefghijk", CODE_3, 2, {}),
+        ("1234567890", CODE_2, 2, {"revoked": True}),
+    ]
+    for hash_, secret, user_id, more in keys:
+        key = ApiKey(
+            hash=hash_, user_id=user_id, digest=digest_of(secret), created_at=moment, last_used_at=moment
+        )
+        for name, value in more.items():
+            setattr(key, name, value)
+        db.session.add(key)
+    db.session.commit()
+
+
+@pytest.fixture
+def client(app: Pulsar, clean_database: None, request: pytest.FixtureRequest) -> FlaskClient:
+    """A client without credentials."""
+    made = app.test_client()
+    assert isinstance(UNPOPULATE_FUNCTIONS, _ByConftest)
+    for unpopulate in reversed(UNPOPULATE_FUNCTIONS.of(request.path)):
+        unpopulate(made) if inspect.signature(unpopulate).parameters else unpopulate()
+    return made
+
+
+@pytest.fixture
+def authed_client(client: FlaskClient) -> FlaskClient:
+    """The same client, now with a key of user 1 that is not restricted."""
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Token {KEY_OF_USER_1}"
+    return client
+
+
+@pytest.fixture
+def client_of(app: Pulsar, clean_database: None) -> Callable[[str], FlaskClient]:
+    """``client_of(key)``: a client that sends this API key."""
+
+    def make(key: str) -> FlaskClient:
+        made = app.test_client()
+        made.environ_base["HTTP_AUTHORIZATION"] = f"Token {key}"
+        return made
+
+    return make
+
+
+@pytest.fixture
+def runner(app: Pulsar, clean_database: None) -> FlaskCliRunner:
+    """Runs ``flask`` commands in this process."""
+    return app.test_cli_runner()
+
+
+@pytest.fixture
+def user_factory(clean_database: None) -> Callable[..., User]:
+    """``user_factory("ann", "users_view", ...)``: a stored user with these permissions."""
+
+    def make(username: str, *permissions: str) -> User:
+        user = services.create_user(username, "correct horse 1!", f"{username}@example.org")
+        db.session.add_all(
+            UserPermission(user_id=user.id, permission=name, granted=True) for name in permissions
+        )
+        db.session.commit()
+        return user
+
+    return make
+
+
+@pytest.fixture
+def api_key_factory(clean_database: None) -> Callable[..., str]:
+    """``api_key_factory(user, permissions=[...])``: the text of a new key."""
+
+    def make(user: User, **options: Any) -> str:
+        _, text = services.create_key(user, **options)
+        db.session.commit()
+        return text
+
+    return make
+
+
+@pytest.fixture
+def query_counter(app: Pulsar) -> Callable[[], Any]:
+    """``with query_counter() as statements: ...`` collects the SQL that was sent."""
+
+    @contextmanager
+    def count() -> Iterator[list[str]]:
+        statements: list[str] = []
+
+        def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+            statements.append(statement)
+
+        with app.app_context():
+            engine = db.engine
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield statements
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
+
+    return count
+
+
+def add_permissions(app: Pulsar, *names: str, user_id: int = 1) -> None:
+    """Grant permissions to user 1, or another."""
+    with app.app_context():
+        rows = [{"user_id": user_id, "permission": name, "granted": True} for name in names]
+        db.session.execute(insert(UserPermission), rows)
+        services.touch(user_id)
+        db.session.commit()
+
+
+def check_json_response(response: Any, expected: Any, list_: bool = False, strict: bool = False) -> None:
+    """Assert that the ``response`` member of the answer is, or holds, ``expected``.
+
+    :param list_: the answer is a list whose first item is compared.
+    :param strict: the two must be equal; otherwise ``expected`` must be part of the answer.
+    """
+    found = response.get_json()["response"]
+    if list_:
+        assert isinstance(found, list)
+        found = found[0]
+    if strict or not isinstance(expected, dict):
+        assert found == expected
+    else:
+        check_dictionary(found, expected)
+
+
+def check_dictionary(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Assert that ``found`` has every item of ``expected``."""
+    assert {key: found.get(key) for key in expected} == expected
+
+
+def check_dupe_in_list(items: list[Any]) -> None:
+    """Assert that nothing is in ``items`` twice."""
+    assert len(items) == len({repr(item) for item in items})

@@ -1,0 +1,64 @@
+"""``GET /health``: can the site work? For load balancers, and for people who wonder why it does not."""
+
+import logging
+from collections.abc import Callable
+
+from flask import Response
+from sqlalchemy import text
+
+from core.blueprint import Blueprint
+from core.db import db
+from core.errors import Unavailable
+from core.requests import public, returns
+from core.responses import json_response
+from core.site import current_site
+
+__all__ = ["bp"]
+
+log = logging.getLogger(__name__)
+bp = Blueprint("health", __name__)
+
+
+@bp.get("/health")
+@public
+@returns(200, {"type": "object"}, "The site can work; what each part says of itself.")
+@returns(503, None, "It cannot; ``error.details`` has the parts.")
+def get_health() -> Response:
+    """Whether the site can work, part by part.
+
+    A part is ``ok`` or one line that says what is wrong. The answer is 503 when a part fails without
+    which nothing works: the database, the store of blobs, or what a plugin declares mandatory.
+    """
+    parts: dict[str, object] = {}
+    failed = []
+    for name, check, mandatory in _checks():
+        parts[name] = said = _ask(name, check)
+        if mandatory and said != "ok":
+            failed.append(name)
+    parts["plugins"] = {
+        plugin.name: "failed" if plugin.failure else "ok" for plugin in current_site().plugins.values()
+    }
+    if failed:
+        raise Unavailable(f"The site cannot work: {', '.join(failed)} failed.", details=parts)
+    return json_response(parts)
+
+
+def _checks() -> list[tuple[str, Callable[[], str], bool]]:
+    found: list[tuple[str, Callable[[], str], bool]] = [("database", _database, True)]
+    for checks in current_site().hooks.hook.register_health_checks():
+        found += checks
+    return found
+
+
+def _ask(name: str, check: Callable[[], str]) -> str:
+    try:
+        return check()
+    except Exception:  # whatever it is, it goes to the log; the caller learns only that the part failed
+        log.exception("health check %s failed", name)
+        db.session.rollback()
+        return "failed"
+
+
+def _database() -> str:
+    db.session.execute(text("SELECT 1"))
+    return "ok"

@@ -1,0 +1,197 @@
+"""The description of every route: OpenAPI 3.1 at ``/api/spec.json``, a page to try it at ``/api/spec.html``.
+
+It is built from the routes and what their decorators declared, plugins included, once an app.
+"""
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from inspect import cleandoc
+from typing import Any, Final
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Flask, Response, current_app, send_from_directory
+from marshmallow import Schema
+from werkzeug.routing import Rule
+
+from core.blueprint import Blueprint, Mount
+from core.requests import RouteInfo, public, returns, route_info
+from core.serializers import Attribute
+from core.site import current_site, site_of
+
+__all__ = ["bp", "make_spec"]
+
+bp = Blueprint("openapi", __name__, envelope=False)
+
+VARIABLE: Final = re.compile(r"<(?:(?P<kind>\w+)(?:\([^)]*\))?:)?(?P<name>\w+)>")
+KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "int": {"type": "integer", "minimum": 0},
+    "float": {"type": "number"},
+    "uuid": {"type": "string", "format": "uuid"},
+}
+DIST: Final = str(files("flask_swagger_ui") / "dist")
+ASSETS: Final = (
+    "swagger-ui.css",
+    "swagger-ui-bundle.js",
+    "swagger-ui-standalone-preset.js",
+    "favicon-32x32.png",
+)
+PAGE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>pulsar API</title>
+<link rel="icon" href="spec/favicon-32x32.png"><link rel="stylesheet" href="spec/swagger-ui.css"></head>
+<body><div id="swagger-ui"></div>
+<script src="spec/swagger-ui-bundle.js"></script><script src="spec/start.js"></script></body></html>
+"""
+START: Final = (
+    'SwaggerUIBundle({url: "spec.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});\n'
+)
+# The page runs its own scripts and styles and asks this site alone.
+POLICY: Final = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+)
+
+
+@bp.get("/api/spec.json")
+@public
+@returns(200, {"type": "object"}, "The OpenAPI document.")
+def get_spec() -> Response:
+    """The description of every route of this site."""
+    site = current_site()
+    if site.api_description is None:
+        site.api_description = current_app.json.dumps(make_spec(current_app)).encode()
+    return Response(site.api_description, mimetype="application/json")
+
+
+@bp.get("/api/spec.html")
+@public
+@returns(200, None, "An HTML page.")
+def get_page() -> Response:
+    """The same, as a page on which every call can be tried; it needs no other host."""
+    return Response(PAGE, mimetype="text/html", headers={"Content-Security-Policy": POLICY})
+
+
+@bp.get("/api/spec/<name>")
+@public
+@returns(200, None, "A script, a style sheet or an icon.")
+def get_asset(name: str) -> Response:
+    """A part of the page."""
+    if name == "start.js":
+        return Response(START, mimetype="text/javascript")
+    return send_from_directory(DIST, name if name in ASSETS else "none", max_age=86_400)
+
+
+def make_spec(app: Flask) -> dict[str, Any]:
+    """The OpenAPI document of ``app``."""
+    marshmallow = MarshmallowPlugin(schema_name_resolver=_schema_name)
+    spec = APISpec(
+        "pulsar", "1", "3.1.0", plugins=[marshmallow], info={"description": "Every call of this site."}
+    )
+    spec.components.security_scheme("token", {"type": "apiKey", "in": "header", "name": "Authorization"})
+    assert marshmallow.converter is not None
+    marshmallow.converter.add_attribute_function(_inner_attribute)  # type: ignore[no-untyped-call]
+    spec.components.schema("Error", ERROR)
+    for rule in app.url_map.iter_rules():
+        mount = site_of(app).mounts.get(rule.endpoint.partition(".")[0])
+        if mount is None:
+            continue
+        operations = {
+            method.lower(): _operation(app, rule, method, mount) for method in sorted(_methods(rule))
+        }
+        spec.path(
+            VARIABLE.sub(r"{\g<name>}", rule.rule), parameters=_path_parameters(rule), operations=operations
+        )
+    return spec.to_dict()
+
+
+ERROR: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["status", "response", "error"],
+    "properties": {
+        "status": {"const": "failed"},
+        "response": {"type": "string"},
+        "error": {
+            "type": "object",
+            "properties": {
+                "code": {"type": "string"},
+                "details": {"type": ["object", "null"]},
+                "request_id": {"type": ["string", "null"]},
+            },
+        },
+    },
+}
+
+
+def _schema_name(schema: type[Schema] | Schema) -> str:
+    cls = schema if isinstance(schema, type) else type(schema)
+    return (
+        f"{cls.__module__.partition('.')[0]}.{cls.__name__.removesuffix('Serializer').removesuffix('Schema')}"
+    )
+
+
+def _inner_attribute(_converter: Any, field: Any, **_kwargs: Any) -> dict[str, Any]:
+    """A permission-aware attribute is described by the field it wraps, and may be null."""
+    if not isinstance(field, Attribute) or field.inner is None:
+        return {}
+    inner: dict[str, Any] = _converter.field2property(field.inner)
+    if isinstance(inner.get("type"), str):
+        inner["type"] = [inner["type"], "null"]
+    return inner
+
+
+def _methods(rule: Rule) -> set[str]:
+    return (rule.methods or set()) - {"OPTIONS", "HEAD"} or {"GET"}
+
+
+def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
+    return [
+        {
+            "in": "path",
+            "name": match["name"],
+            "required": True,
+            "schema": dict(KINDS.get(match["kind"] or "", {"type": "string"})),
+        }
+        for match in VARIABLE.finditer(rule.rule)
+    ]
+
+
+def _operation(app: Flask, rule: Rule, method: str, mount: Mount) -> dict[str, Any]:
+    view = app.view_functions[rule.endpoint]
+    info = route_info(view)
+    text = cleandoc(view.__doc__ or "")
+    operation: dict[str, Any] = {
+        "operationId": f"{rule.endpoint}.{method.lower()}",
+        "tags": [mount.plugin],
+        "summary": text.partition("\n")[0],
+        "description": text,
+        "responses": _responses(info, mount),
+        "security": [] if info.public else [{"token": []}],
+    }
+    if info.permission:
+        operation["description"] += f"\n\nNeeds the permission `{info.permission}`."
+    if info.query is not None:
+        operation["parameters"] = [{"in": "query", "schema": info.query}]
+    if info.body is not None:
+        operation["requestBody"] = {"content": {"application/json": {"schema": info.body}}}
+    return operation
+
+
+def _responses(info: RouteInfo, mount: Mount) -> dict[str, Any]:
+    """What the route declared; beside it, one entry for every error."""
+    found: dict[str, Any] = {}
+    for status, (schema, description) in (info.returns or {200: (None, "")}).items():
+        answer: dict[str, Any] = {"description": description or "Success."}
+        found[str(status)] = answer
+        if schema is not None:
+            answer["content"] = {"application/json": {"schema": _enveloped(schema, mount)}}
+    error: dict[str, Any] = {"description": "What went wrong."}
+    if mount.error_formatter is None:
+        error["content"] = {"application/json": {"schema": "Error"}}
+    return found | {"default": error}
+
+
+def _enveloped(schema: Any, mount: Mount) -> Any:
+    if not mount.envelope:
+        return schema
+    properties = {"status": {"const": "success"}, "response": schema}
+    return {"type": "object", "required": ["status", "response"], "properties": properties}

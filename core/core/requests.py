@@ -1,0 +1,244 @@
+"""What a route says before its function: who may call it, and what comes in.
+
+    @bp.post("")
+    @require_permission(P.CREATE_RUN)
+    @body(RunSchema())
+    def create_run(data): ...
+
+A route that names no permission and is not :func:`public` needs a login.
+"""
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, Final, NoReturn, TypeVar
+
+from flask import current_app, request
+from marshmallow import RAISE, Schema, ValidationError
+
+from core.blueprint import mount_of
+from core.errors import (
+    BadJSON,
+    BadRequest,
+    NotFound,
+    PulsarError,
+    TooLarge,
+    Unauthenticated,
+    UnsupportedMedia,
+    ValidationFailed,
+)
+from core.identity import current_identity
+
+__all__ = [
+    "RouteInfo",
+    "assert_permission",
+    "body",
+    "login_required",
+    "public",
+    "query",
+    "read_json",
+    "require_permission",
+    "returns",
+    "route_info",
+]
+
+View = TypeVar("View", bound=Callable[..., Any])
+PIECE: Final = 2**16  # B that are unzipped at a time
+
+
+@dataclass
+class RouteInfo:
+    """What the decorators of a route declared, for the guard and for the API description."""
+
+    public: bool = False
+    permission: str | None = None
+    body: Schema | None = None
+    query: Schema | None = None
+    returns: dict[int, tuple[Schema | Mapping[str, Any] | None, str]] = field(default_factory=dict)
+
+
+def route_info(view: Callable[..., Any]) -> RouteInfo:
+    """The declarations of ``view``; of an undecorated function, those of a route that needs a login."""
+    info: RouteInfo = view.__dict__.setdefault("pulsar_route", RouteInfo())
+    return info
+
+
+def public(view: View) -> View:
+    """Anyone may call the route, without credentials too."""
+    route_info(view).public = True
+    return view
+
+
+def login_required(view: View) -> View:
+    """Any authenticated caller may call the route. The default, for those who like to see it said."""
+    route_info(view)
+    return view
+
+
+def require_permission(permission: str, masquerade: bool = False) -> Callable[[View], View]:
+    """Only holders of ``permission`` may call the route.
+
+    :param masquerade: answer 404 instead of 403, as if there were no such route.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            assert_permission(permission, masquerade)
+            return view(*args, **kwargs)
+
+        route_info(guarded).permission = str(permission)
+        return guarded  # type: ignore[return-value]
+
+    return decorate
+
+
+def assert_permission(permission: str, masquerade: bool = False) -> None:
+    """:raises PulsarError: unless the present caller holds ``permission``."""
+    identity = current_identity()
+    try:
+        identity.require(permission)
+    except PulsarError:
+        if masquerade and identity.authenticated:
+            raise NotFound from None
+        raise
+
+
+def guard() -> None:
+    """Refuse the present request if its route needs a login and there is none."""
+    if request.url_rule is None or current_identity().authenticated:
+        return
+    view = current_app.view_functions[request.endpoint or ""]
+    info = route_info(view)
+    if not info.public and info.permission is None:
+        raise Unauthenticated
+
+
+def body(schema: Schema) -> Callable[[View], View]:
+    """Check the JSON body against ``schema`` and hand it on as ``data``. Any Content-Type will do."""
+    schema.unknown = RAISE
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            found = read_json()
+            if not isinstance(found, dict):
+                raise ValidationFailed("Invalid data: expected an object")
+            return view(*args, data=load(schema, found), **kwargs)
+
+        route_info(checked).body = schema
+        return checked  # type: ignore[return-value]
+
+    return decorate
+
+
+def query(schema: Schema) -> Callable[[View], View]:
+    """Check the query string against ``schema`` and hand it on as ``args``."""
+    schema.unknown = RAISE
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            return view(*args, args=load(schema, request.args.to_dict()), **kwargs)
+
+        route_info(checked).query = schema
+        return checked  # type: ignore[return-value]
+
+    return decorate
+
+
+def returns(
+    status: int, schema: Schema | Mapping[str, Any] | None = None, description: str = ""
+) -> Callable[[View], View]:
+    """Say in the API description what the route answers. Changes nothing at run time."""
+
+    def decorate(view: View) -> View:
+        route_info(view).returns[status] = (schema, description)
+        return view
+
+    return decorate
+
+
+def load(schema: Schema, found: Mapping[str, Any]) -> dict[str, Any]:
+    """:raises ValidationFailed: naming every key that is wrong."""
+    _refuse_nul(found)
+    try:
+        loaded: dict[str, Any] = schema.load(found)
+    except ValidationError as exc:
+        raise ValidationFailed.from_messages(exc.messages_dict) from None
+    return loaded
+
+
+def _refuse_nul(value: Any) -> None:
+    """No database stores NUL in text, and each complains in its own way."""
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            # A lone surrogate is legal in JSON and in no encoding.
+            if "\x00" in item or (not item.isascii() and any("\ud800" <= char <= "\udfff" for char in item)):
+                raise ValidationFailed("Invalid data: text holds a character that cannot be stored")
+        elif isinstance(item, Mapping):
+            todo += [*item, *item.values()]
+        elif isinstance(item, list):
+            todo += item
+
+
+def read_json(max_bytes: int | None = None) -> Any:
+    """The decoded JSON body of the present request; ``{}`` when it is empty.
+
+    :param max_bytes: of the unzipped text; by default what the blueprint, or else the site, allows.
+    :raises BadJSON: for anything but strict JSON in UTF-8 (NaN, Infinity and repeated keys included).
+    :raises TooLarge: before more than ``max_bytes`` are held in memory.
+    """
+    if max_bytes is None:
+        max_bytes = mount_of(current_app, request.path, request.blueprint).max_body_bytes
+    text = _read_body(max_bytes or current_app.config["MAX_CONTENT_LENGTH"])
+    if not text.strip():
+        return {}
+    try:
+        return json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise BadJSON from None
+
+
+def _read_body(max_bytes: int) -> bytes:
+    request.max_content_length = max_bytes
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding == "identity":
+        return request.get_data(cache=False)
+    if encoding != "gzip":
+        raise UnsupportedMedia(f"Content-Encoding {encoding[:20]} is not supported; gzip is.")
+    return _unzip(request.get_data(cache=False), max_bytes)
+
+
+def _unzip(zipped: bytes, max_bytes: int) -> bytes:
+    """Unzip piece by piece, so that a small body cannot become a large one in memory."""
+    unzipper = zlib.decompressobj(wbits=31)
+    pieces, size, rest = [], 0, zipped
+    try:
+        while rest and not unzipper.eof:
+            piece = unzipper.decompress(rest, PIECE)
+            rest = unzipper.unconsumed_tail
+            size += len(piece)
+            if size > max_bytes:
+                raise TooLarge
+            pieces.append(piece)
+    except zlib.error:
+        raise BadRequest("The gzip body is damaged.") from None
+    if not unzipper.eof:
+        raise BadRequest("The gzip body is damaged.")
+    return b"".join(pieces)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

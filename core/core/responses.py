@@ -1,0 +1,70 @@
+"""What goes out: the envelope around JSON, pages, headers that every answer carries."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from flask import Response, g, json, request
+
+from core.blueprint import Mount
+
+__all__ = ["add_page_headers", "envelop", "json_response"]
+
+_HEAD: Final = b'{"status":"success","response":'
+SAFE_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """``value`` as JSON, whatever its type: a bare string too, which Flask would send as HTML."""
+    return Response(json.dumps(value), status, headers, mimetype="application/json")
+
+
+def envelop(response: Response, mount: Mount) -> Response:
+    """Put ``{"status": "success", "response": ...}`` around JSON of an enveloped blueprint.
+
+    The body is spliced, not parsed. What is not JSON, or is streamed, passes untouched and unread.
+    """
+    if (
+        mount.envelope
+        and response.mimetype == "application/json"
+        and not response.is_streamed
+        and response.status_code < 300
+    ):
+        text = response.get_data()
+        if text:
+            response.set_data(_HEAD + text.rstrip() + b"}")
+    return response
+
+
+def add_headers(response: Response) -> None:
+    """Headers that protect a browser, the request's id, and no caching of what a login showed."""
+    headers = response.headers
+    headers["X-Request-Id"] = g.request_id
+    for name, value in SAFE_HEADERS.items():
+        headers.setdefault(name, value)
+    if (
+        response.mimetype == "application/json"
+        and "Cache-Control" not in headers
+        and g.identity.authenticated
+    ):
+        headers["Cache-Control"] = "no-store"
+
+
+def add_page_headers(response: Response, *, total: int, page: int, limit: int) -> Response:
+    """``X-Total-Count`` and ``Link`` (first, prev, next, last) for page ``page`` of ``total`` things."""
+    last = max(1, -(-total // limit))
+    pages = {"first": 1, "prev": page - 1, "next": page + 1, "last": last}
+    asked = request.args.to_dict() | {"limit": str(limit)}
+    links = [
+        f'<{request.path}?{urlencode(asked | {"page": str(number)})}>; rel="{rel}"'
+        for rel, number in pages.items()
+        if 1 <= number <= last
+    ]
+    response.headers["X-Total-Count"] = str(total)
+    response.headers["Link"] = ", ".join(links)
+    return response

@@ -1,0 +1,167 @@
+"""JSON in and out: marshmallow schemas whose attributes know who may see them.
+
+A serializer both checks input and builds output. An attribute that the caller may not see is there
+with value ``null`` and is not computed, so the shape of an answer does not depend on who asks.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from core.identity import Identity, current_identity
+from core.site import current_site
+
+__all__ = ["Attribute", "EpochSeconds", "JSONInteger", "PageQuery", "QueryBoolean", "Serializer"]
+
+INT64: Final = 2**63 - 1
+
+
+class JSONInteger(fields.Integer):
+    """An integer as JSON means it: 3 and 3.0 pass; 3.5, true and "3" do not. Within 64 bits."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+            raise self.make_error("invalid", input=value)
+        if not -INT64 <= value <= INT64:
+            raise ValidationError("Out of range.")
+        return int(value)
+
+
+class QueryInteger(fields.Integer):
+    """A decimal number in a query string, at most 18 digits."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not (
+            isinstance(value, str) and value.isascii() and value.lstrip("-").isdigit() and len(value) < 19
+        ):
+            raise self.make_error("invalid", input=value)
+        return int(value)
+
+
+class QueryBoolean(fields.Boolean):
+    """A switch in a query string: 1, 0, true or false in any case."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        known = {"1": True, "true": True, "0": False, "false": False}
+        try:
+            return known[str(value).lower()]
+        except KeyError:
+            raise self.make_error("invalid", input=value) from None
+
+
+class EpochSeconds(fields.Field[datetime]):
+    """A time as whole seconds since 1970, UTC."""
+
+    def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> int | None:
+        return None if value is None else int(value.timestamp())
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**36:
+            raise ValidationError("Not a time in seconds since 1970.")
+        return datetime.fromtimestamp(value, UTC)
+
+
+class PageQuery(Schema):
+    """Query of a list that is cut into pages."""
+
+    page = QueryInteger(load_default=1, validate=validate.Range(1, 2**31 - 1))
+    limit = QueryInteger(load_default=50, validate=validate.OneOf([25, 50, 100]))
+
+
+class Attribute(fields.Field[Any]):
+    """An attribute of a model in its JSON.
+
+    :param field: a marshmallow field that converts the value; by default it is taken as it is.
+    :param permission: who may see it; None means whoever sees the object.
+    :param self_access: whether the owner of the object sees it without ``permission``.
+    :param nested: False hides it when the object is inside another one.
+    """
+
+    def __init__(
+        self,
+        field: fields.Field[Any] | None = None,
+        *,
+        permission: str | None = None,
+        self_access: bool = True,
+        nested: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.inner = field
+        self.permission = permission
+        self.self_access = self_access
+        self.nested = nested
+
+    def visible(self, obj: Any, identity: Identity, nested: bool) -> bool:
+        """Whether ``identity`` sees this attribute of ``obj``."""
+        if nested and not self.nested:
+            return False
+        if self.permission is None or identity.can(self.permission):
+            return True
+        return self.self_access and _belongs_to(obj, identity)
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        if isinstance(value, set | frozenset):
+            return sorted(value)
+        return value if self.inner is None else self.inner._serialize(value, attr, obj, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if self.permission is not None and not current_identity().can(self.permission):
+            raise ValidationError("Unknown field.")
+        return value if self.inner is None else self.inner.deserialize(value, attr, data, **kwargs)
+
+
+def _belongs_to(obj: Any, identity: Identity) -> bool:
+    if not identity.authenticated:
+        return False
+    if hasattr(obj, "belongs_to"):
+        return bool(obj.belongs_to(identity))
+    return getattr(obj, "user_id", None) == identity.user_id
+
+
+class Serializer(Schema):
+    """The JSON form of one model. Plain marshmallow fields are visible to everyone."""
+
+    _instances: ClassVar[dict[type, "Serializer"]] = {}
+
+    @classmethod
+    def assign_attrs(cls, **attributes: Attribute) -> None:
+        """Add attributes to this serializer in the app that is being made; for ``modifications.py``.
+
+        :raises ValueError: if a name is taken.
+        """
+        site = current_site()
+        taken = site.attributes.setdefault(cls, {})
+        for name, attribute in attributes.items():
+            if name in taken or name in cls._declared_fields:
+                raise ValueError(f"{cls.__name__} already has the attribute {name}")
+            attribute._bind_to_schema(name, cls._shared())
+            taken[name] = attribute
+
+    @classmethod
+    def _shared(cls) -> "Serializer":
+        """One instance a class: making one costs more than using it."""
+        if cls not in cls._instances:
+            cls._instances[cls] = cls()
+        return cls._instances[cls]
+
+    @classmethod
+    def serialize(cls, obj: Any, *, nested: bool = False) -> dict[str, Any] | None:
+        """``obj`` as the present caller sees it; None if every attribute is hidden."""
+        shared, identity = cls._shared(), current_identity()
+        attributes = shared.dump_fields | current_site().attributes.get(cls, {})
+        answer: dict[str, Any] = {}
+        seen = False
+        for name, field in attributes.items():
+            if isinstance(field, Attribute) and not field.visible(obj, identity, nested):
+                answer[name] = None
+                continue
+            seen = True
+            answer[name] = field.serialize(name, obj)
+        return answer if seen else None
+
+    @classmethod
+    def serialize_many(cls, objects: Any) -> list[dict[str, Any] | None]:
+        """Each of ``objects`` as the present caller sees it."""
+        return [cls.serialize(obj) for obj in objects]

@@ -1,0 +1,156 @@
+"""Sharing: who may read, write or manage one thing of a plugin. One table for all plugins.
+
+A plugin states once who may see its rows, as a SQL predicate::
+
+    query = select(Package).where(can(Level.READ, Package, identity))
+
+and single look-ups, lists, counts and searches all use it. So a list never asks a question per row,
+pages are full, and a count tells nothing of what the caller may not see.
+"""
+
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Integer,
+    Select,
+    UniqueConstraint,
+    and_,
+    delete,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.db import PK, Base, BigInt, Name, Timestamp, db, now
+from core.identity import Identity
+
+__all__ = ["Audience", "Grant", "Level", "can", "find_grant", "list_grants", "revoke", "revoke_all", "share"]
+
+
+class Level(IntEnum):
+    """What a grant allows; each level includes those below it."""
+
+    READ = 1
+    WRITE = 2
+    MANAGE = 3
+
+
+class Audience(StrEnum):
+    """Whom a grant is for."""
+
+    USER = "user"
+    USER_CLASS = "class"
+    LOGGED_IN = "everyone"  # whoever has an account here
+    PUBLIC = "public"  # whoever can reach the site
+
+
+NOBODY = 0  # subject of a grant to everyone or the public; NULLs would not be unique
+
+
+class Grant(Base):
+    """One audience may do something with one thing."""
+
+    __tablename__ = "core_grants"
+    __table_args__ = (
+        UniqueConstraint("kind", "object_id", "audience", "subject_id"),
+        # What a list asks: which things of this kind are shared with me?
+        Index(None, "kind", "audience", "subject_id", "level", "object_id"),
+    )
+
+    id: Mapped[PK]
+    kind: Mapped[Name]  # the table whose row is shared
+    object_id: Mapped[BigInt]
+    audience: Mapped[Name]
+    subject_id: Mapped[BigInt]  # a user or a class, by the audience
+    level: Mapped[int] = mapped_column(Integer)
+    granted_by: Mapped[int | None] = mapped_column(ForeignKey("core_users.id", ondelete="SET NULL"))
+    granted_at: Mapped[Timestamp]
+
+
+def can(level: Level, model: Any, identity: Identity) -> ColumnElement[bool]:
+    """The rows of ``model`` with which ``identity`` may do what ``level`` says.
+
+    :param model: a mapped class with the columns ``id`` and ``owner_id``.
+    """
+    if identity.is_god:
+        return true()
+    audiences = [Grant.audience == Audience.PUBLIC]
+    if identity.authenticated:
+        audiences += [
+            Grant.audience == Audience.LOGGED_IN,
+            and_(Grant.audience == Audience.USER, Grant.subject_id == identity.user_id),
+            and_(Grant.audience == Audience.USER_CLASS, Grant.subject_id.in_(identity.user_class_ids)),
+        ]
+    shared = select(Grant.object_id).where(
+        Grant.kind == model.__tablename__, Grant.level >= level, or_(*audiences)
+    )
+    seen: ColumnElement[bool] = model.id.in_(shared)
+    return or_(model.owner_id == identity.user_id, seen) if identity.authenticated else seen
+
+
+def share(
+    thing: Any, audience: Audience, level: Level, *, subject_id: int = NOBODY, granted_by: int | None = None
+) -> bool:
+    """Let ``audience`` do what ``level`` says with ``thing``, a row with an ``id``.
+
+    :param subject_id: the user or class, where the audience is one.
+    :returns: False if exactly this was granted already.
+    """
+    grant = find_grant(thing, audience, subject_id)
+    if grant is not None:
+        changed, grant.level = grant.level != level, level
+        db.session.flush()
+        return changed
+    try:
+        with db.session.begin_nested():
+            db.session.add(
+                Grant(
+                    kind=thing.__tablename__,
+                    object_id=thing.id,
+                    audience=audience,
+                    subject_id=subject_id,
+                    level=level,
+                    granted_by=granted_by,
+                    granted_at=now(),
+                )
+            )
+    except IntegrityError:  # somebody else granted it in the same moment
+        return False
+    return True
+
+
+def find_grant(thing: Any, audience: Audience, subject_id: int = NOBODY) -> Grant | None:
+    """The grant of ``thing`` to exactly this audience, or None."""
+    return db.session.scalar(
+        _grants_of(thing).where(Grant.audience == audience, Grant.subject_id == subject_id)
+    )
+
+
+def list_grants(thing: Any) -> list[Grant]:
+    """Every grant of ``thing``, oldest first."""
+    return list(db.session.scalars(_grants_of(thing).order_by(Grant.id)))
+
+
+def revoke(thing: Any, audience: Audience, subject_id: int = NOBODY) -> bool:
+    """Take a grant back. False if there was none."""
+    grant = find_grant(thing, audience, subject_id)
+    if grant is None:
+        return False
+    db.session.delete(grant)
+    db.session.flush()
+    return True
+
+
+def revoke_all(thing: Any) -> None:
+    """Take every grant back; for a thing that is about to be deleted."""
+    db.session.execute(delete(Grant).where(Grant.kind == thing.__tablename__, Grant.object_id == thing.id))
+
+
+def _grants_of(thing: Any) -> Select[tuple[Grant]]:
+    return select(Grant).where(Grant.kind == thing.__tablename__, Grant.object_id == thing.id)

@@ -1,0 +1,100 @@
+"""The part of the test kit that pytest itself must know: options, databases, the closing summary.
+
+Installing pulsar-core registers it, with the fixtures of :mod:`core.conftest`.
+"""
+
+import os
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+pytest_plugins = ["core.conftest"]
+
+SERVERS: Final = {
+    "postgresql": "postgresql+psycopg://root@127.0.0.1:5432/postgres",
+    "mariadb": "mysql+pymysql://root@127.0.0.1:3306/mysql?charset=utf8mb4",
+}
+CONNECT_TIMEOUT: Final = 2  # s; a server that needs longer to say hello is not there
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--databases",
+        default=os.environ.get("PULSAR_TEST_DATABASES", "sqlite"),
+        help="sqlite, postgresql, mariadb, a comma-separated list of them, or all: sqlite and what answers.",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that uses the site runs once on each database that was asked for."""
+    if "database" in metafunc.fixturenames:
+        wanted: str = metafunc.config.getoption("--databases")
+        names = ["sqlite", *SERVERS] if wanted == "all" else wanted.split(",")
+        metafunc.parametrize("database", names, indirect=True, scope="session")
+
+
+@cache
+def why_not(name: str) -> str | None:
+    """Why tests cannot run on the server called ``name``; None if they can."""
+    if name == "sqlite":
+        return None
+    engine = create_engine(SERVERS[name], connect_args={"connect_timeout": CONNECT_TIMEOUT})
+    try:
+        with engine.connect():
+            return None
+    except SQLAlchemyError as exc:
+        return f"{name} does not answer: {str(getattr(exc, 'orig', exc)).splitlines()[0]}"
+    finally:
+        engine.dispose()
+
+
+def make_database(name: str, folder: Path, worker: str) -> Iterator[str]:
+    """Make an empty database, yield its address, drop it.
+
+    ``PULSAR_TEST_DATABASE_URI`` names another server's; its name must contain ``test``, for
+    everything in it is deleted.
+    """
+    given = os.environ.get("PULSAR_TEST_DATABASE_URI")
+    if name == "sqlite" and given is None:
+        yield f"sqlite:///{folder / 'test.db'}"
+        return
+    url = make_url(given or SERVERS[name])
+    target = url.set(database=f"{url.database if given else 'pulsar_test'}_{worker}")
+    if "test" not in str(target.database):
+        raise pytest.UsageError(f"the database {target.database} is not for tests: its name lacks 'test'")
+    _run(url, f"DROP DATABASE IF EXISTS {_quoted(url, target)}", f"CREATE DATABASE {_quoted(url, target)}")
+    try:
+        yield target.render_as_string(hide_password=False)
+    finally:
+        forced = " WITH (FORCE)" if url.get_backend_name() == "postgresql" else ""
+        _run(url, f"DROP DATABASE {_quoted(url, target)}{forced}")
+
+
+def _quoted(url: URL, target: URL) -> str:
+    return url.get_dialect()().identifier_preparer.quote_identifier(str(target.database))
+
+
+def _run(url: URL, *statements: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+    finally:
+        engine.dispose()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say which databases were used, and why the others were not."""
+    if hasattr(config, "workerinput"):
+        return
+    wanted: str = config.getoption("--databases")
+    names = ["sqlite", *SERVERS] if wanted == "all" else wanted.split(",")
+    lines = [f"{name}: {why_not(name) or 'used'}" for name in names]
+    terminalreporter.write_line("databases: " + "; ".join(lines))

@@ -1,0 +1,1 @@
+"""Accounts: users, their class, their API keys."""
