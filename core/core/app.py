@@ -82,10 +82,8 @@ def _attempt(
     """Make the app without the ``excluded`` plugins; say which others are broken."""
     core_only = resolve(sources, {"core": Config}, instance, tuple(find_plugins()))
     loaded, failures = load_plugins(core_only.values["PLUGINS"], excluded)
-    configs = {
-        name: plugin.module.Config for name, plugin in loaded.items() if hasattr(plugin.module, "Config")
-    }
-    settings = resolve(sources, {"core": Config} | configs, instance, tuple(find_plugins()))
+    configs = {name: plugin.config for name, plugin in loaded.items() if plugin.config}
+    settings = resolve(sources, {"core": Config, **configs}, instance, tuple(find_plugins()))
     settings.raise_errors()
     app = _bare_app(instance, settings)
     with app.app_context():

@@ -125,6 +125,10 @@ class Config:
         0, "Proxies in front whose X-Forwarded headers are believed.", minimum=0, maximum=16
     )
     ANONYMOUS_PERMISSIONS = Setting([], "Permissions of callers without credentials.")
+    WEB_PROCESSES = Setting(2, "Processes that answer requests.", unit="processes", minimum=1, maximum=256)
+    WEB_THREADS = Setting(
+        8, "Requests that each of them answers at a time.", unit="threads", minimum=1, maximum=256
+    )
     LOG_LEVEL = Setting(
         "INFO", "Least severe line that is logged.", choices=("DEBUG", "INFO", "WARNING", "ERROR")
     )

@@ -152,5 +152,5 @@ def revoke_all(thing: Any) -> None:
     db.session.execute(delete(Grant).where(Grant.kind == thing.__tablename__, Grant.object_id == thing.id))
 
 
-def _grants_of(thing: Any) -> Select[tuple[Grant]]:
+def _grants_of(thing: Any) -> Select[Grant]:
     return select(Grant).where(Grant.kind == thing.__tablename__, Grant.object_id == thing.id)

@@ -1,5 +1,7 @@
 """``flask admin``: the accounts that make the others."""
 
+import sys
+
 import click
 from flask.cli import with_appcontext
 
@@ -42,9 +44,9 @@ def create(username: str, email: str, password_stdin: bool, class_name: str | No
 
 def _password(from_stdin: bool) -> str:
     if from_stdin:
-        line: str = click.get_text_stream("stdin").readline()
-        return line.rstrip("\r\n")
-    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+        return sys.stdin.readline().rstrip("\r\n")
+    answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return answer
 
 
 @admin.command()

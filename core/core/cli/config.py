@@ -113,7 +113,5 @@ def load_settings() -> Settings:
     loaded, failures = load_plugins(core_only.values["PLUGINS"], {})
     if failures and core_only.values["PLUGIN_FAILURE"] == "abort":
         raise BrokenPlugins(failures)
-    configs = {
-        name: plugin.module.Config for name, plugin in loaded.items() if hasattr(plugin.module, "Config")
-    }
-    return resolve(sources, {"core": Config} | configs, instance, tuple(find_plugins()))
+    configs = {name: plugin.config for name, plugin in loaded.items() if plugin.config}
+    return resolve(sources, {"core": Config, **configs}, instance, tuple(find_plugins()))

@@ -1,0 +1,186 @@
+"""``flask serve``: prepare the instance, then run the web server and the worker until told to stop."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import click
+from sqlalchemy import select
+
+from core.app import Pulsar, create_app
+from core.cli.config import write_config
+from core.config import ConfigError, find_instance_path
+from core.db import db
+from core.migrations.operations import upgrade_all
+from core.users import services
+from core.users.models import User
+
+__all__ = ["serve"]
+
+FIRST_ADMIN: Final = "admin"
+GRACE: Final = 30  # s that a request or a job has to end when the site is stopped
+START_LIMIT: Final = 60  # s until the first answer; then something is wrong
+RESTART_PAUSE: Final = 2.0  # s before a worker that died is started again
+POLL: Final = 0.2  # s between two looks at the children
+KEEP_ALIVE: Final = 15  # s that an idle connection is kept for the next request
+WORKER: Final = [sys.executable, "-m", "flask", "--app", "core.app", "jobs", "work"]
+PR_SET_PDEATHSIG: Final = 1  # prctl(2): the signal a process gets when its parent is gone
+
+NEXT_STEPS: Final = """
+pulsar answers at {url}
+  {url}/health          is everything working?
+  {url}/api/spec.html   every call, to try in the browser
+
+To try next, in another terminal in this folder:
+  export PULSAR_CLIENT_URL={url}
+  export PULSAR_CLIENT_KEY=$(.venv/bin/flask admin key {admin})
+  .venv/bin/pulsar build {admin}/hello README.md && .venv/bin/pulsar push {admin}/hello
+
+Ctrl-C stops the site."""
+
+
+@click.command()
+@click.option("--host", envvar="HOST", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", envvar="PORT", default=5000, show_default=True, help="Port to listen on.")
+def serve(host: str, port: int) -> None:
+    """Start the site: web server and worker together, until Ctrl-C.
+
+    Writes a configuration with fresh secrets if there is none, upgrades the database, and makes the first
+    administrator if there is no user. Everything it writes lies in the instance folder.
+
+    \b
+        flask serve
+        PULSAR_INSTANCE_PATH=/srv/lab flask serve --port 8000
+    """
+    instance = find_instance_path()
+    if not (instance / "config.py").exists():
+        write_config(instance / "config.py")
+        click.echo(f"wrote {instance / 'config.py'} with fresh secrets")
+    _refuse_taken_port(host, port)
+    app = create_app()
+    with app.app_context():
+        upgrade_all()
+        admin = _first_administrator(instance)
+    _run(app, host, port, admin)
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as exc:
+            raise ConfigError(
+                f"cannot listen on {host}:{port}: {exc.strerror}. Choose another PORT"
+            ) from None
+
+
+def _first_administrator(instance: Path) -> str:
+    """Make an administrator if there is no user yet.
+
+    :returns: a name to use in examples: the first user's.
+    """
+    first = db.session.scalar(select(User.username).order_by(User.id).limit(1))
+    if first is not None:
+        return first
+    password = services.make_password()
+    user = services.create_user(
+        FIRST_ADMIN, password, "admin@localhost.invalid", class_name=services.administrators().name
+    )
+    path = instance / "first-admin.txt"
+    # The file before the row: a crash in between leaves a useless file, not an account nobody can enter.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(f"username: {FIRST_ADMIN}\npassword: {password}\n")
+    db.session.commit()
+    click.echo(f"\nFirst administrator: {user.username}\nPassword:            {password}\n(also in {path})")
+    return FIRST_ADMIN
+
+
+def _run(app: Pulsar, host: str, port: int, admin: str) -> None:
+    """Run both processes until a signal comes or the web server ends."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    environment = dict(os.environ, PULSAR_INSTANCE_PATH=app.instance_path)
+    web = _start(_web_command(app, host, port), environment)
+    worker = _start(WORKER, environment)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    try:
+        if _answers(url, web, stop):
+            click.echo(NEXT_STEPS.format(url=url, admin=admin))
+        while web.poll() is None and not stop.wait(POLL):
+            if worker.poll() is not None:
+                click.echo(f"the worker ended with status {worker.returncode}; starting another", err=True)
+                stop.wait(RESTART_PAUSE)
+                worker = _start(WORKER, environment)
+    finally:
+        _stop(web, worker)
+    if not stop.is_set():
+        raise click.ClickException(f"the web server ended with status {web.returncode}")
+
+
+def _web_command(app: Pulsar, host: str, port: int) -> list[str]:
+    options = {
+        "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        "worker-class": "gthread",
+        "workers": app.config["WEB_PROCESSES"],
+        "threads": app.config["WEB_THREADS"],
+        "keep-alive": KEEP_ALIVE,
+        "graceful-timeout": GRACE,
+        "log-level": "warning",
+    }
+    flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    return [sys.executable, "-m", "gunicorn", *flags, "core.app:create_app()"]
+
+
+def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a child in a group of its own: Ctrl-C reaches this process alone, which then stops it."""
+    return subprocess.Popen(  # noqa: S603 - the commands above
+        command, env=environment, start_new_session=True, preexec_fn=_end_with_parent
+    )
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to end this child when its parent is killed, so that it does not keep the port."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _answers(url: str, web: subprocess.Popen[bytes], stop: threading.Event) -> bool:
+    """Wait for the first answer. False if the server ends, or the site is stopped, before it."""
+    deadline = time.monotonic() + START_LIMIT
+    while web.poll() is None and not stop.is_set() and time.monotonic() < deadline:
+        try:
+            urlopen(f"{url}/health", timeout=POLL * 10).close()  # noqa: S310 - our own address
+        except HTTPError:
+            return True  # it answers, and says what is wrong
+        except OSError:
+            stop.wait(POLL)
+        else:
+            return True
+    return False
+
+
+def _stop(*children: subprocess.Popen[bytes]) -> None:
+    """Let the children end what they are doing, but not for ever."""
+    for child in children:
+        if child.poll() is None:
+            child.terminate()
+    deadline = time.monotonic() + GRACE + POLL
+    for child in children:
+        try:
+            child.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
