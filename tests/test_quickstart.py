@@ -3,7 +3,9 @@
 import re
 import subprocess
 
-from conftest import ROOT
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_quickstart_works_as_written(start_site, tmp_path):
