@@ -1,0 +1,61 @@
+# Needs Python 3.11 or later and nothing else: everything goes into .venv, and the installer itself into .tools.
+
+# The Python that .venv is built with.
+PYTHON ?= python3
+# Tests at the same time; 0 runs them in one process, as ARGS=--pdb needs.
+WORKERS ?= auto
+# Files or folders to test; empty means all.
+TESTS ?=
+
+INSTALL = @$(PYTHON) scripts/install.py
+MYPY = .venv/bin/mypy --no-error-summary
+PACKAGES = core/core client/pulsar_client $(filter-out %/tests %/versions, $(patsubst %/py.typed,%,$(wildcard plugins/*/*/py.typed)))
+# Tests and benchmarks are checked, but need not be annotated throughout.
+GENTLE = --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --allow-untyped-decorators \
+	--allow-any-generics --no-warn-return-any
+
+.PHONY: help run test check bench format lock install clean
+
+help: ## Say what each target does
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 15
+	@echo
+	@echo "make run PORT=8000             another port"
+	@echo "make test ARGS='-k sharing'    some tests"
+	@echo "make -C core test              the tests of one package"
+	@echo "make test PYTHON=python3.13    another Python"
+
+run: ## Start the site, web server and worker, on http://127.0.0.1:5000
+	$(INSTALL)
+	@FLASK_APP=wsgi.py exec .venv/bin/flask serve $(ARGS)
+
+test: ## Run the tests of everything
+	$(INSTALL) --dev
+	.venv/bin/pytest -n $(WORKERS) --dist loadfile --ignore tests/static $(TESTS) $(ARGS)
+
+check: ## Check style, types, the rules of the tree and the documentation
+	$(INSTALL) --dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	$(MYPY) $(PACKAGES) scripts
+	@set -e; for folder in benchmarks $(wildcard core/tests plugins/*/tests client/tests tests); do \
+		echo $(MYPY) $$folder; $(MYPY) $(GENTLE) $$folder; done
+	.venv/bin/pytest -q tests/static
+
+bench: ## Run the benchmarks one after the other
+	$(INSTALL) --dev
+	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; .venv/bin/python $$script $(ARGS); done
+
+format: ## Put all code into the one style
+	$(INSTALL) --dev
+	.venv/bin/ruff check --fix-only .
+	.venv/bin/ruff format .
+
+lock: ## Choose the newest versions that fit and write them to Pipfile.lock
+	@$(PYTHON) scripts/lock.py
+
+install: ## Install what the server needs into .venv, unless it is there
+	$(INSTALL)
+
+clean: ## Remove what was installed and every cache; instance/ stays
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
