@@ -1,8 +1,9 @@
 """Bring .venv to what Pipfile.lock asks for, and do nothing if it is there already.
 
-The Makefile calls this before every target that needs the environment, so the common case is a look at one file.
-Pipenv lives in .tools, apart from what it installs. Each of the two folders gets a stamp when it is complete, and loses
-it before it is touched: a folder without a stamp was left half-done and is built again from nothing.
+The Makefile calls this before every target that needs the environment, so the common case is a look at one
+file. Pipenv lives in .tools, apart from what it installs. Each of the two folders gets a stamp when it is
+complete, and loses it before it is touched: a folder without a stamp was left half-done and is built again
+from nothing.
 """
 
 from __future__ import annotations  # so that an older Python gets as far as the sentence at the end
@@ -29,10 +30,19 @@ SETTINGS = {
     "PIPENV_VENV_IN_PROJECT": "1",
     "PIPENV_IGNORE_VIRTUALENVS": "1",
     "PIPENV_NOSPIN": "1",
+    "PIPENV_QUIET": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
 }
 # What is active or set in the caller's shell for another project is not ours to install into or from.
-FOREIGN = {"VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "PIPENV_ACTIVE", "PIPENV_PYTHON", "PIP_USER", "PIP_TARGET"}
+FOREIGN = {
+    "VIRTUAL_ENV",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PIPENV_ACTIVE",
+    "PIPENV_PYTHON",
+    "PIP_USER",
+    "PIP_TARGET",
+}
 
 
 def run(*command: str | Path) -> None:
@@ -60,8 +70,8 @@ def python_version(folder: Path) -> str:
 def read_stamp(folder: Path) -> dict[str, Any]:
     """What a virtual environment was completed with; empty if it is not to be trusted.
 
-    It is not when its Python no longer starts or has changed, nor when it was moved or copied (its commands name it by
-    its full path), nor when it is of another minor version than the Python that runs this.
+    It is not when its Python no longer starts or has changed, nor when it was moved or copied (its commands
+    name it by its full path), nor when it is of another minor version than the Python that runs this.
     """
     try:
         stamp: dict[str, Any] = json.loads(stamp_of(folder).read_text())
@@ -115,7 +125,8 @@ def install(dev: bool) -> None:
     install_tools()
     print(f"Installing the server{' and the development tools' if dev else ''} into .venv ...", flush=True)
     with building(VENV, declared=declared(), dev=dev):
-        run(TOOLS / "bin" / "pipenv", "install", "--deploy", *(["--dev"] if dev else []))
+        # "install --deploy" would mistake a package index of the user's own for a changed Pipfile.
+        run(TOOLS / "bin" / "pipenv", "sync", *(["--dev"] if dev else []))
 
 
 def take_turns() -> None:
@@ -127,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Install what the server needs into .venv.")
     parser.add_argument("--dev", action="store_true", help="also what tests and checks need")
     arguments = parser.parse_args()
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever has only an older one shall be told
         sys.exit("pulsar needs Python 3.11 or later. Name one: make run PYTHON=python3.11")
     take_turns()
     install(arguments.dev)

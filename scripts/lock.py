@@ -1,16 +1,18 @@
 """Choose the versions of everything, write them to Pipfile.lock, and take out where they came from.
 
-Pipenv notes the package index it asked, in a list of sources and by a label on some entries. Without them the lock works
-with whatever index the person who installs has configured. The list must stay, though empty: pipenv asks for it.
+Pipenv notes the package index it asked, in a list of sources and by a label on some entries. Without them
+the lock works with whatever index the person who installs has configured. The list must stay, though empty:
+pipenv wants it.
 """
 
 import json
 import sys
+from typing import Any
 
 import install
 
 
-def strip(lock: dict) -> None:
+def strip(lock: dict[str, Any]) -> None:
     """Remove every trace of an index from a lock.
 
     :raises SystemExit: if an entry is a file of the machine that made the lock, which is nowhere else.
@@ -24,9 +26,12 @@ def strip(lock: dict) -> None:
 
 
 def main() -> None:
-    # Later versions of some libraries no longer run on the oldest Python we support; only that one leaves them out.
+    # Newer versions of some libraries do not run on the oldest Python we support; only that one leaves them
+    # out.
     if sys.version_info[:2] != (3, 11):
-        sys.exit("The lock is made on Python 3.11, so that every later one can use it: make lock PYTHON=python3.11")
+        sys.exit(
+            "The lock is made on Python 3.11, so that every later one can use it: make lock PYTHON=python3.11"
+        )
     install.take_turns()
     install.install_tools()
     path = install.ROOT / "Pipfile.lock"
