@@ -14,7 +14,7 @@ PACKAGES = core/core client/pulsar_client $(filter-out %/tests %/versions, $(pat
 GENTLE = --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --allow-untyped-decorators \
 	--allow-any-generics --no-warn-return-any --no-check-untyped-defs
 
-.PHONY: help run test check bench format lock install clean
+.PHONY: help run test check lint types bench format lock install clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 15
@@ -32,14 +32,19 @@ test: ## Run the tests of everything
 	$(INSTALL) --dev
 	.venv/bin/pytest -n $(WORKERS) --dist loadfile --ignore tests/static $(TESTS) $(ARGS)
 
-check: ## Check style, types, the rules of the tree and the documentation
+check: lint types ## Check style, types, the rules of the tree and the documentation
+	.venv/bin/pytest -q tests/static $(ARGS)
+
+lint: ## Check style alone
 	$(INSTALL) --dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+types: ## Check types alone
+	$(INSTALL) --dev
 	$(MYPY) $(PACKAGES) scripts
 	@set -e; for folder in benchmarks $(wildcard core/tests plugins/*/tests client/tests tests); do \
-		echo $(MYPY) $$folder; $(MYPY) $(GENTLE) $$folder; done
-	.venv/bin/pytest -q tests/static
+		echo "$(MYPY) $$folder"; $(MYPY) $(GENTLE) $$folder; done
 
 bench: ## Run the benchmarks one after the other
 	$(INSTALL) --dev

@@ -31,6 +31,7 @@ from typing import Any
 
 LIBRARIES = ("flask", "werkzeug", "sqlalchemy", "gunicorn", "pyarrow", "blake3", "pulsar-core")
 TICKS = os.sysconf("SC_CLK_TCK")  # per second, the unit of CPU time in /proc
+GRACE = 40  # s for a site to stop; its requests and jobs have 30
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -313,11 +314,11 @@ def wait_until_it_answers(
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:
-    """Ask a site to end, and end it, with all it started, if it has not within ten seconds."""
+    """Ask a site to end, and end it, with all it started, if it takes longer than its own grace."""
     members = family(server.pid)
     server.send_signal(signal.SIGTERM)
     try:
-        server.wait(10)
+        server.wait(GRACE)
     except subprocess.TimeoutExpired:
         for member in members:
             with contextlib.suppress(ProcessLookupError):
