@@ -48,7 +48,7 @@ types: ## Check types alone
 
 bench: ## Run the benchmarks one after the other
 	$(INSTALL) --dev
-	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; .venv/bin/python $$script $(ARGS); done
+	@set -e; for script in $(sort $(wildcard benchmarks/bench_*.py)); do echo "== $$script"; .venv/bin/python $$script $(ARGS); done
 
 format: ## Put all code into the one style
 	$(INSTALL) --dev
