@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 LIBRARIES = ("flask", "werkzeug", "sqlalchemy", "gunicorn", "pyarrow", "blake3", "pulsar-core")
+SERVE = (sys.executable, "-m", "flask", "serve")
 TICKS = os.sysconf("SC_CLK_TCK")  # per second, the unit of CPU time in /proc
 GRACE = 40  # s for a site to stop; its requests and jobs have 30
 ROOT = Path(__file__).resolve().parent.parent
@@ -270,10 +271,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_site(folder: Path, **settings: str) -> Iterator[Site]:
+def running_site(folder: Path, *, command: Sequence[str] = SERVE, **settings: str) -> Iterator[Site]:
     """Start a fresh site of its own, wait until it answers, and stop it afterwards.
 
     :param folder: its instance, database and blobs come here, and what it prints, as ``site.log``.
+    :param command: what starts it; it must listen on the environment's ``PORT`` and answer ``/health``.
     :param settings: further environment variables, e.g. ``PULSAR_PLUGINS``.
     :raises RuntimeError: if it ends, or does not answer within a minute; with the end of what it printed.
     """
@@ -285,7 +287,7 @@ def running_site(folder: Path, **settings: str) -> Iterator[Site]:
     log = folder / "site.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [sys.executable, "-m", "flask", "serve"],
+            command,
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,

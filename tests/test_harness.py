@@ -3,10 +3,23 @@
 import json
 import subprocess
 import sys
+from urllib.request import urlopen
 
 import pytest
 
-from harness import Measure, Ratio, Result, command, compare, family, measured, process, ratio, report
+from harness import (
+    Measure,
+    Ratio,
+    Result,
+    command,
+    compare,
+    family,
+    measured,
+    process,
+    ratio,
+    report,
+    running_site,
+)
 
 
 def test_a_ratio_is_taken_round_by_round():
@@ -99,3 +112,38 @@ def test_a_report_names_the_machine_and_keeps_the_numbers(tmp_path, monkeypatch,
     line = json.loads(kept.read_text())
     assert line["results"][0]["candidates"] == [{"wall": 2, "cpu": 2, "peak_bytes": None}]
     assert "python" in line["machine"]
+
+
+SITE = """
+import os, signal, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+Path(os.environ["PULSAR_INSTANCE_PATH"]).mkdir()
+print(os.environ["PULSAR_NOTE"], flush=True)
+HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+def test_a_site_runs_is_measured_and_is_gone_afterwards(tmp_path):
+    with running_site(tmp_path, command=[sys.executable, "-c", SITE], PULSAR_NOTE="hello") as site:
+        spent = site.measured(lambda: urlopen(f"{site.url}/health").close())
+
+        assert spent.wall > 0
+        assert spent.peak_bytes > 2**20
+        assert site.cpu() > 0
+        assert site.instance.is_dir()
+    assert process(site.pid) is None
+    assert "hello" in (tmp_path / "site.log").read_text()
+
+
+def test_a_site_that_ends_at_once_is_explained(tmp_path):
+    ending = [sys.executable, "-c", "raise SystemExit('no such table')"]
+    with pytest.raises(RuntimeError, match="no such table"), running_site(tmp_path, command=ending):
+        pass
