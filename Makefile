@@ -6,6 +6,8 @@ PYTHON ?= python3
 WORKERS ?= auto
 # Files or folders to test; empty means all.
 TESTS ?=
+# Databases to run on: all is SQLite and whichever of PostgreSQL and MariaDB answers on this machine.
+DATABASES ?= all
 
 INSTALL = @$(PYTHON) scripts/install.py
 MYPY = $(CURDIR)/.venv/bin/mypy --no-error-summary --config-file $(CURDIR)/pyproject.toml \
@@ -31,7 +33,7 @@ run: ## Start the site, web server and worker, on http://127.0.0.1:5000
 
 test: ## Run the tests of everything
 	$(INSTALL) --dev
-	.venv/bin/pytest -n $(WORKERS) --dist loadfile --ignore tests/static $(TESTS) $(ARGS)
+	.venv/bin/pytest -n $(WORKERS) --dist loadfile --databases $(DATABASES) --ignore tests/static $(TESTS) $(ARGS)
 
 check: lint types ## Check style, types, the rules of the tree and the documentation
 	.venv/bin/pytest -q tests/static $(ARGS)
