@@ -32,6 +32,8 @@ class CorePermissions(PermissionsEnum):
     """Rights that core itself asks for."""
 
     USERS_VIEW = "users_view", "See other users' names and classes.", True
+    JOBS_VIEW_OTHERS = "jobs_view_others", "See the jobs of other users and of the site."
+    JOBS_CANCEL_OTHERS = "jobs_cancel_others", "Cancel jobs of other users and of the site that one may see."
     SITE_VIEW_PLUGINS = "site_view_plugins", "See which plugins are loaded and what is wrong with them."
     SITE_GOD_MODE = "site_god_mode", "Do anything."
 
