@@ -129,6 +129,20 @@ class Config:
     WEB_THREADS = Setting(
         8, "Requests that each of them answers at a time.", unit="threads", minimum=1, maximum=256
     )
+    JOBS_THREADS = Setting(2, "Jobs that one worker process does at a time.", minimum=1, maximum=256)
+    JOBS_POLL_INTERVAL = Setting(
+        0.5, "How often an idle worker looks for jobs.", unit="s", minimum=0.01, maximum=60
+    )
+    JOBS_SWEEP_INTERVAL = Setting(
+        2.0,
+        "How often periodic jobs, and jobs nobody was told of, are looked for.",
+        unit="s",
+        minimum=0.1,
+        maximum=60,
+    )
+    JOBS_GRACE = Setting(10.0, "How long a worker that stops waits for its jobs.", unit="s", minimum=0)
+    JOBS_KEEP = Setting(30 * 24 * 3600, "How long finished jobs are kept.", unit="s", minimum=60)
+    JOBS_BROKER_URL = Setting("", "Redis that tells Celery workers of new jobs; empty: none.", secret=True)
     LOG_LEVEL = Setting(
         "INFO", "Least severe line that is logged.", choices=("DEBUG", "INFO", "WARNING", "ERROR")
     )
