@@ -40,7 +40,9 @@ class Job(Base):
     kind: Mapped[Name]
     arguments: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     state: Mapped[JobState] = mapped_column(
-        Enum(JobState, native_enum=False, length=16, values_callable=lambda states: [s.value for s in states]),
+        Enum(
+            JobState, native_enum=False, length=16, values_callable=lambda states: [s.value for s in states]
+        ),
         default=JobState.QUEUED,
     )
     priority: Mapped[int] = mapped_column(Integer, default=0)  # higher goes first
@@ -68,3 +70,8 @@ class Job(Base):
     result: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)
 
     owner: Mapped[User | None] = relationship(lazy="raise")
+
+    @property
+    def progress(self) -> dict[str, int | str | None]:
+        """How far the job is, as people see it."""
+        return {"done": self.progress_done, "total": self.progress_total, "unit": self.progress_unit}

@@ -45,5 +45,7 @@ def prune_batch(before: datetime) -> int:
         .limit(BATCH)
     ).all()
     if old:
-        db.session.execute(delete(Job).where(Job.id.in_(old)), execution_options={"synchronize_session": False})
+        db.session.execute(
+            delete(Job).where(Job.id.in_(old)), execution_options={"synchronize_session": False}
+        )
     return len(old)

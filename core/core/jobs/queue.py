@@ -214,4 +214,3 @@ def _add_periodic(name: str, period: str, at: datetime) -> bool:
             created_at=at,
         )
     )
-

@@ -52,7 +52,9 @@ def run_next(
             return None
         task = Task(job, get_kind(job.kind), clock=clock, stopping=stopping)
         on_claim(task)
-        log.info("job %d (%s): begun, attempt %d of %d", task.job_id, job.kind, task.attempt, task.max_attempts)
+        log.info(
+            "job %d (%s): begun, attempt %d of %d", task.job_id, job.kind, task.attempt, task.max_attempts
+        )
         try:
             _attempt(task)
         except Superseded:
@@ -116,4 +118,3 @@ def error_line(exc: BaseException) -> str:
         text = f"{type(exc).__name__}: {lines[0]}" if lines else type(exc).__name__
     text = FOLDERS.sub("", " ".join(text.split()).replace("\0", ""))
     return text if len(text) <= ERROR_MAX else text[: ERROR_MAX - 1] + "…"
-

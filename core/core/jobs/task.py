@@ -204,7 +204,9 @@ class Heartbeat:
         self.engine = engine
         self.interval = task.kind.lease / 3  # two beats may be lost before the lease is
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"heartbeat of job {task.job_id}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._beat, name=f"heartbeat of job {task.job_id}", daemon=True
+        )
 
     def __enter__(self) -> None:
         self._thread.start()

@@ -15,7 +15,7 @@ from sqlalchemy.orm import SessionTransaction
 
 from core.db import db
 
-__all__ = ["announcement"]
+__all__ = ["announcement", "celery_of"]
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +29,13 @@ class Announcer:
 
     def __init__(self, app: Flask) -> None:
         self.silent_until = 0.0
-        self.send = _sender(app)
+        self.celery = celery_of(app)
 
     def __call__(self) -> None:
-        if self.send is None or time.monotonic() < self.silent_until:
+        if self.celery is None or time.monotonic() < self.silent_until:
             return
         try:
-            self.send()
+            self.celery.send_task("core.jobs.work", retry=False)
         except Exception as exc:  # a hint may not do harm, whatever the client library raises
             self.silent_until = time.monotonic() + SILENCE
             log.warning("workers could not be told of new jobs, they will find them: %s", exc)
@@ -73,10 +73,13 @@ def _announcer() -> Announcer:
     return found
 
 
-def _sender(app: Flask) -> Callable[[], Any] | None:
+def celery_of(app: Flask) -> Any:
+    """The Celery application of ``app``; None if there is no broker.
+
+    Celery costs each start of each command a quarter of a second; who has no broker does not pay.
+    """
     if not app.config["JOBS_BROKER_URL"]:
         return None
-    # Celery costs each start of each command a quarter of a second; who has no broker does not pay.
-    make: Callable[[Flask], Any] = importlib.import_module("core.jobs.celery_app").make_celery
-    celery = make(app)
-    return lambda: celery.send_task("core.jobs.work", retry=False)
+    if "celery" not in app.extensions:
+        app.extensions["celery"] = importlib.import_module("core.jobs.celery_app").make_celery(app)
+    return app.extensions["celery"]

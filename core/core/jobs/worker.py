@@ -70,7 +70,9 @@ class Worker:
 
         :returns: the number of attempts worked on.
         """
-        workers = [threading.Thread(target=self._work, name=f"jobs-{n}", daemon=True) for n in range(self.threads)]
+        workers = [
+            threading.Thread(target=self._work, name=f"jobs-{n}", daemon=True) for n in range(self.threads)
+        ]
         for thread in workers:
             thread.start()
         while any(thread.is_alive() for thread in workers) and not self._stop:
@@ -90,7 +92,7 @@ class Worker:
             try:
                 found = self._once(name)
             except SQLAlchemyError as exc:
-                log.warning("the database did not answer, looking again soon: %s", type(exc).__name__, exc_info=exc)
+                log.warning("the database did not answer: %s", type(exc).__name__, exc_info=exc)
                 self._wait(PATIENCE)
                 continue
             if self.once or (self.drain and not found):
