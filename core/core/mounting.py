@@ -20,6 +20,7 @@ from flask import Flask, request
 from core.blueprint import Mount
 from core.db import Base
 from core.errors import MethodNotAllowed, Unavailable
+from core.jobs import collect
 from core.permissions import PermissionsEnum
 from core.plugins import Failure, Plugin
 from core.requests import public
@@ -51,6 +52,7 @@ def add_plugin(app: Flask, plugin: Plugin) -> Failure | None:
         "permissions": _add_permissions,
         "hooks": _add_hooks,
         "modifications": _modify,
+        "jobs": _add_jobs,
         "routes": _add_routes,
     }
     for stage, add in stages.items():
@@ -124,6 +126,15 @@ def _add_hooks(app: Flask, plugin: Plugin) -> None:
 def _modify(app: Flask, plugin: Plugin) -> None:
     if modify := getattr(_module(plugin), "modify", None):
         modify(app) if inspect.signature(modify).parameters else modify()
+
+
+def _add_jobs(app: Flask, plugin: Plugin) -> None:
+    """The kinds of job in ``<plugin>/jobs.py``."""
+    module = plugin.submodule("jobs")
+    for name, kind in (collect(module) if module else {}).items():
+        if not name.startswith(plugin.name + "."):
+            raise Refused(f"the kind of job {name} does not start with {plugin.name}.")
+        site_of(app).job_kinds[name] = kind
 
 
 def _add_routes(app: Flask, plugin: Plugin) -> None:

@@ -1,8 +1,9 @@
 """Core's own blueprints."""
 
 from core import health, openapi
+from core.jobs import routes as jobs
 from core.users import routes as users
 
 __all__ = ["bps"]
 
-bps = [health.bp, openapi.bp, users.bp]
+bps = [health.bp, openapi.bp, users.bp, jobs.bp]
