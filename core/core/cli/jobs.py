@@ -196,6 +196,6 @@ def celery(concurrency: int | None, arguments: tuple[str, ...]) -> None:
     if application is None:
         raise click.UsageError("JOBS_BROKER_URL is not set; `flask jobs work` needs no broker.")
     # Threads, because a job under way then hears of the stop and can be handed back at once.
-    options = ["--pool", "threads", "--beat", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    options = ["--pool", "threads", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     options += ["--concurrency", str(concurrency or current_app.config["JOBS_THREADS"])]
     application.worker_main(["worker", *options, *arguments])

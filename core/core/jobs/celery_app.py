@@ -1,10 +1,12 @@
-"""The same jobs, worked on by Celery: ``flask jobs celery``, or ``celery -A core.jobs.celery_app worker -B``.
+"""The same jobs, worked on by Celery: ``flask jobs celery``, or ``celery -A core.jobs.celery_app worker``.
 
-A message carries nothing: it makes a Celery worker claim the next row and run it, as
-``flask jobs work`` does. Lost messages cost one sweep, which the beat asks for every few seconds.
+A message carries nothing: it makes a Celery worker claim the next row and run it, as ``flask jobs work``
+does. Each worker also looks at the table every few seconds, so that a lost message costs no more than
+that, and there is no beat to be started, forgotten, or left over.
 """
 
 import hashlib
+import logging
 import threading
 from typing import Any
 
@@ -15,9 +17,11 @@ from core.app import create_app
 from core.db import db
 from core.jobs.queue import create_periodic_jobs, has_work
 from core.jobs.run import run_next, worker_name
-from core.jobs.wake import MOST_HINTS, TIMEOUT
+from core.jobs.wake import MOST_HINTS, TIMEOUT, WORK
 
 __all__ = ["make_celery"]
+
+log = logging.getLogger(__name__)
 
 _lock = threading.Lock()
 _made: dict[str, Celery] = {}
@@ -25,7 +29,6 @@ _made: dict[str, Celery] = {}
 
 def make_celery(app: Flask) -> Celery:
     """A Celery application that works on the jobs of ``app``, and sends the messages about them."""
-    sweep = app.config["JOBS_SWEEP_INTERVAL"]
     celery = Celery("pulsar", broker=app.config["JOBS_BROKER_URL"], set_as_current=False)
     celery.conf.update(
         task_default_queue=_queue(app),
@@ -36,13 +39,10 @@ def make_celery(app: Flask) -> Celery:
         worker_enable_remote_control=False,  # what is going on is in the table
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=TIMEOUT,
+        # Without a limit, a request that adds a job would wait for a dead broker for ever.
         broker_transport_options={"socket_connect_timeout": TIMEOUT, "max_retries": 1, "interval_start": 0},
-        beat_schedule={
-            "sweep": {"task": "core.jobs.sweep", "schedule": sweep, "options": {"expires": sweep}}
-        },
-        beat_schedule_filename=str(app.extensions["pulsar"].instance / "celerybeat"),
     )
-    _add_tasks(celery, app, sweep)
+    _Engine(app, celery)
     return celery
 
 
@@ -51,35 +51,52 @@ def _queue(app: Flask) -> str:
     return "pulsar-jobs-" + hashlib.sha256(app.config["SQLALCHEMY_DATABASE_URI"].encode()).hexdigest()[:12]
 
 
-def _add_tasks(celery: Celery, app: Flask, sweep: float) -> None:
-    stopping = threading.Event()
+class _Engine:
+    """What a Celery worker does for one app: its task, and its look at the table every few seconds."""
 
-    def work() -> None:
+    def __init__(self, app: Flask, celery: Celery) -> None:
+        self.app = app
+        self.celery = celery
+        self.interval: float = app.config["JOBS_SWEEP_INTERVAL"]
+        self.stopping = threading.Event()
+        celery.task(name=WORK)(self.work)
+        signals.worker_ready.connect(self.start, weak=False)
+        signals.worker_shutting_down.connect(self.stop, weak=False)
+        signals.worker_process_init.connect(self.forget_connections, weak=False)
+
+    def work(self) -> None:
         """Run one job. Who found one asks for another, so a long queue keeps all workers busy."""
-        if not stopping.is_set() and run_next(app, worker_name(), stopping=stopping.is_set):
-            celery.send_task("core.jobs.work")
+        if not self.stopping.is_set() and run_next(self.app, worker_name(), stopping=self.stopping.is_set):
+            self.celery.send_task(WORK)
 
-    def look() -> None:
-        """Add periodic jobs, and ask for work on what is due, told of or not."""
-        with app.app_context():
-            create_periodic_jobs()
-            due = has_work(limit=MOST_HINTS)
-        for _ in range(due):
-            celery.send_task("core.jobs.work", expires=sweep)
+    def start(self, sender: Any, **_: Any) -> None:
+        """Begin to look at the table, in a thread of the worker's main process."""
+        if sender.app is not self.celery:
+            return
+        for name in ("celery.worker.strategy", "celery.app.trace"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # two lines a message that say nothing
+        threading.Thread(target=self.look_often, name="jobs-sweep", daemon=True).start()
 
-    def stop(**_: Any) -> None:
+    def look_often(self) -> None:
+        """Add periodic jobs, and ask for work on whatever is due, told of or not."""
+        while not self.stopping.wait(self.interval):
+            try:
+                with self.app.app_context():
+                    create_periodic_jobs()
+                    due = has_work(limit=MOST_HINTS)
+                for _ in range(due):
+                    self.celery.send_task(WORK, expires=self.interval, retry=False)
+            except Exception as exc:  # the database or the broker may be away for a while
+                log.warning("could not look for jobs, trying again soon: %s", exc)
+
+    def stop(self, **_: Any) -> None:
         """Hand jobs back at their next checkpoint. Heard where the pool is one of threads."""
-        stopping.set()
+        self.stopping.set()
 
-    def forget_connections(**_: Any) -> None:
+    def forget_connections(self, **_: Any) -> None:
         """A forked process must not use the connections of its parent."""
-        with app.app_context():
+        with self.app.app_context():
             db.engine.dispose(close=False)
-
-    celery.task(name="core.jobs.work")(work)
-    celery.task(name="core.jobs.sweep")(look)
-    signals.worker_shutting_down.connect(stop, weak=False)
-    signals.worker_process_init.connect(forget_connections, weak=False)
 
 
 def __getattr__(name: str) -> Celery:

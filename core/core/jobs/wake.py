@@ -19,6 +19,7 @@ __all__ = ["announcement", "celery_of"]
 
 log = logging.getLogger(__name__)
 
+WORK: Final = "core.jobs.work"  # name of the task of Celery
 MOST_HINTS: Final = 16  # of one transaction; workers that hear one go on until nothing is left
 SILENCE: Final = 30.0  # s without an attempt after one failed, so that a dead server costs one time-out
 TIMEOUT: Final = 2.0  # s to reach the broker
@@ -28,14 +29,14 @@ class Announcer:
     """Sends the hints of one app to its Celery workers, if it has a broker."""
 
     def __init__(self, app: Flask) -> None:
-        self.silent_until = 0.0
         self.celery = celery_of(app)
+        self.silent_until = 0.0
 
     def __call__(self) -> None:
         if self.celery is None or time.monotonic() < self.silent_until:
             return
         try:
-            self.celery.send_task("core.jobs.work", retry=False)
+            self.celery.send_task(WORK, retry=False)
         except Exception as exc:  # a hint may not do harm, whatever the client library raises
             self.silent_until = time.monotonic() + SILENCE
             log.warning("workers could not be told of new jobs, they will find them: %s", exc)
