@@ -67,11 +67,15 @@ def _insert(job: Job) -> Job:
         after_commit(announcement())
         return job
     for _ in range(KEY_TRIES):
-        holder = db.session.scalar(select(Job).where(Job.unique_key == job.unique_key))
-        if holder is not None:
-            return holder
+        # To look first would read what SQLite showed this transaction when it began.
         if _insert_keyed(job):
             return job
+        holder = db.session.scalar(
+            select(Job).where(Job.unique_key == job.unique_key),
+            execution_options={"populate_existing": True},
+        )
+        if holder is not None:
+            return holder
     raise Conflict(f"Other jobs with the key {job.unique_key} come and go too fast.")
 
 

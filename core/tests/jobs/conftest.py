@@ -16,10 +16,9 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import select
 
 from core.app import Pulsar
-from core.db import db
+from core.db import db, own_transaction
 from core.jobs import Job, JobKind, collect, enqueue
 from core.site import site_of
 
@@ -105,15 +104,13 @@ def make_job(kinds: dict[str, JobKind]) -> Callable[..., int]:
 
 @pytest.fixture
 def row(app: Pulsar) -> Callable[[int], Job]:
-    """``row(id)``: the job as it is stored now."""
+    """``row(id)``: a copy of the job as it is stored now."""
 
     def read(job_id: int) -> Job:
-        db.session.rollback()
-        found = db.session.scalar(select(Job).where(Job.id == job_id).execution_options(populate_existing=True))
-        assert found is not None
-        db.session.rollback()
-        db.session.expunge_all()
-        return db.session.scalars(select(Job).where(Job.id == job_id)).one()
+        with own_transaction() as session:
+            found = session.get_one(Job, job_id)
+            session.expunge(found)
+            return found
 
     return read
 

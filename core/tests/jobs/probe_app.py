@@ -1,4 +1,4 @@
-"""A site with jobs to try workers on; ``flask --app probe_app.py jobs work`` runs them in a process of its own.
+"""A site with jobs to try workers on: ``flask --app probe_app.py jobs work``, in a process of its own.
 
 The jobs leave lines in files, which the tests wait for and count.
 """
@@ -12,7 +12,7 @@ from core.app import create_app as create_site
 from core.db import db
 from core.jobs import Task, collect, job
 from core.site import site_of
-from core.users.models import UserClass
+from core.users.models import LOWEST_CLASS, ClassPermission
 
 BEAT = 0.02  # s between two looks at a file
 _never = threading.Event()
@@ -57,7 +57,7 @@ def hold(task: Task, folder: str) -> int:
 def deaf(task: Task, folder: str) -> int:
     """Likewise, without a checkpoint; what it has to write waits for the end."""
     note(folder, "begun", os.getpid())
-    db.session.add(UserClass(name=f"pid {os.getpid()}"))
+    db.session.add(ClassPermission(user_class_id=LOWEST_CLASS, permission=f"pid {os.getpid()}"))
     while not Path(folder, "go").exists():
         _never.wait(BEAT)
     note(folder, "ended", os.getpid())

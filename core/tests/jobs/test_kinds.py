@@ -48,7 +48,9 @@ def test_a_kind_that_no_plugin_has_is_refused(kinds):
         enqueue(send, address="a")
 
 
-@pytest.mark.parametrize("name", ["sweep", "Probe.sweep", "probe.", ".sweep", "probe." + "x" * 60, "probe sweep"])
+@pytest.mark.parametrize(
+    "name", ["sweep", "Probe.sweep", "probe.", ".sweep", "probe." + "x" * 60, "probe sweep"]
+)
 def test_a_kind_needs_a_name_with_its_plugin_in_front(name):
     with pytest.raises(ValueError, match="name"):
         job(name)(lambda task: None)

@@ -1,9 +1,10 @@
 """Enqueue and claim: order, leases, keys, periods."""
 
+import threading
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import func, select
 
 from core.db import db, now, own_transaction
 from core.jobs import Job, JobState, enqueue
@@ -82,7 +83,7 @@ def test_a_job_that_keeps_losing_its_worker_is_parked(kind, make_job, row, clock
 def test_a_cancelled_job_whose_worker_was_lost_is_not_begun_again(kind, make_job, row, clock):
     job_id = make_job(kind)
     claim("lost", at=clock.time)
-    row(job_id).cancel_requested = True
+    db.session.get_one(Job, job_id).cancel_requested = True
     db.session.commit()
     clock.forward(61)
 
@@ -112,23 +113,34 @@ def test_a_key_keeps_the_second_out_until_the_first_is_finished(kind, make_job, 
     assert make_job(kind, unique_key="cart 7") != first
 
 
-def test_a_key_taken_between_look_and_insert_leaves_the_transaction_usable(kind, row):
-    taken = []
-
-    def be_faster(*_):
-        with own_transaction() as session:
-            rival = Job(kind=kind.name, unique_key="cart 7", created_at=now(), due_at=now())
-            session.add(rival)
-            session.flush()
-            taken.append(rival.id)
-
-    event.listen(db.engine, "savepoint", be_faster, once=True)
-    mine = enqueue(kind, unique_key="cart 7")
-    other = enqueue(kind)
+def test_a_key_that_is_taken_leaves_the_transaction_usable(kind, make_job, row):
+    holder = make_job(kind, unique_key="cart 7")
+    first = enqueue(kind)
+    assert enqueue(kind, unique_key="cart 7").id == holder
+    last = enqueue(kind)
     db.session.commit()
 
-    assert [mine.id] == taken
-    assert row(other.id).state == JobState.QUEUED
+    assert row(first.id).state == row(last.id).state == JobState.QUEUED
+
+
+def test_of_two_that_take_a_key_at_once_one_gets_it(kind, app):
+    found = []
+    start = threading.Barrier(4)
+
+    def take():
+        with app.app_context():
+            start.wait()
+            job = enqueue(kind, unique_key="cart 7")
+            db.session.commit()
+            found.append(job.id)
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(found)) == 1
 
 
 def test_a_singleton_is_there_once(make_kind, make_job):
