@@ -73,10 +73,12 @@ class Worker:
         workers = [
             threading.Thread(target=self._work, name=f"jobs-{n}", daemon=True) for n in range(self.threads)
         ]
+        log.info("%d threads at work on jobs", self.threads)
         for thread in workers:
             thread.start()
-        while any(thread.is_alive() for thread in workers) and not self._stop:
-            workers[0].join(LOOK) if workers[0].is_alive() else time.sleep(LOOK)
+        for thread in workers:
+            while thread.is_alive() and not self._stop:
+                thread.join(LOOK)
         self._ended.set()
         deadline = time.monotonic() + self.app.config["JOBS_GRACE"]
         for thread in workers:

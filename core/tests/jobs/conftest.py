@@ -28,14 +28,19 @@ BROKER = "redis://127.0.0.1:6379/9"
 APP = Path(__file__).parent / "probe_app.py"
 
 
-def wait_for(condition: Callable[[], Any], what: str = "") -> Any:
-    """The first true value of ``condition()``; a failure if there is none in time."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {PATIENCE:g} s in vain for {what or condition}")
-        threading.Event().wait(0.02)
-    return found
+@pytest.fixture(scope="session")
+def wait_for() -> Callable[..., Any]:
+    """``wait_for(condition)``: its first true value; the test fails if there is none in time."""
+
+    def wait(condition: Callable[[], Any], what: str = "the condition") -> Any:
+        deadline = time.monotonic() + PATIENCE
+        while not (found := condition()):
+            if time.monotonic() > deadline:
+                pytest.fail(f"waited {PATIENCE:g} s in vain for {what}")
+            threading.Event().wait(0.02)
+        return found
+
+    return wait
 
 
 class Clock:
@@ -95,9 +100,9 @@ def make_job(kinds: dict[str, JobKind]) -> Callable[..., int]:
     """``make_job(kind, **as_enqueue)``: the id of a stored job."""
 
     def make(kind: JobKind | str, **options: Any) -> int:
-        job = enqueue(kind, **options)
+        job_id = enqueue(kind, **options).id
         db.session.commit()
-        return job.id
+        return job_id
 
     return make
 
