@@ -35,7 +35,6 @@ def make_celery(app: Flask) -> Celery:
         task_ignore_result=True,
         task_acks_late=False,  # the row is the truth; a message that comes twice is only in the way
         worker_prefetch_multiplier=1,
-        worker_hijack_root_logger=False,
         worker_enable_remote_control=False,  # what is going on is in the table
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=TIMEOUT,
@@ -60,6 +59,7 @@ class _Engine:
         self.interval: float = app.config["JOBS_SWEEP_INTERVAL"]
         self.stopping = threading.Event()
         celery.task(name=WORK)(self.work)
+        signals.setup_logging.connect(self.leave_logging_alone, weak=False)
         signals.worker_ready.connect(self.start, weak=False)
         signals.worker_shutting_down.connect(self.stop, weak=False)
         signals.worker_process_init.connect(self.forget_connections, weak=False)
@@ -75,7 +75,11 @@ class _Engine:
             return
         for name in ("celery.worker.strategy", "celery.app.trace"):
             logging.getLogger(name).setLevel(logging.WARNING)  # two lines a message that say nothing
+        log.info("at work on jobs")
         threading.Thread(target=self.look_often, name="jobs-sweep", daemon=True).start()
+
+    def leave_logging_alone(self, **_: Any) -> None:
+        """The site has set it up; that somebody listens here keeps Celery from doing it again."""
 
     def look_often(self) -> None:
         """Add periodic jobs, and ask for work on whatever is due, told of or not."""
