@@ -2,7 +2,8 @@
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import wraps
 from typing import Any
@@ -170,15 +171,22 @@ def work(threads: int | None, drain: bool, once: bool) -> None:
     """
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     worker = Worker(app, threads=threads, drain=drain, once=once)
+    with _stopped_by_signals(worker):
+        worker.run()
 
+
+@contextmanager
+def _stopped_by_signals(worker: Worker) -> Iterator[None]:
     def stop(_number: int, _frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
         worker.stop()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    worker.run()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @jobs.command(context_settings={"ignore_unknown_options": True})

@@ -1,6 +1,7 @@
 """What people do with jobs: look, cancel, try again."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from sqlalchemy import ColumnElement, false, func, or_, select, true, update
 from sqlalchemy.orm import joinedload
@@ -14,6 +15,8 @@ from core.permissions import CorePermissions as P
 
 __all__ = ["cancel_job", "get_job", "list_jobs", "retry_job", "visible_to"]
 
+LARGEST_ID: Final = 2**63 - 1  # the databases refuse to look for more
+
 
 def visible_to(identity: Identity) -> ColumnElement[bool]:
     """True of the jobs that ``identity`` may see: its own, or all with ``jobs_view_others``."""
@@ -25,7 +28,9 @@ def visible_to(identity: Identity) -> ColumnElement[bool]:
 def get_job(identity: Identity, job_id: int) -> Job:
     """:raises NotFound: if there is no such job, or ``identity`` may not see it."""
     query = select(Job).options(joinedload(Job.owner)).where(Job.id == job_id, visible_to(identity))
-    job = db.session.scalar(query.execution_options(populate_existing=True))
+    job = None
+    if job_id <= LARGEST_ID:
+        job = db.session.scalar(query.execution_options(populate_existing=True))
     if job is None:
         raise NotFound.of("Job", job_id)
     return job
