@@ -1,0 +1,227 @@
+"""Blobs in a folder of this machine.
+
+    <root>/sha256/<2 hex>/<62 hex>    a blob, whole and synced, read-only
+    <root>/tmp/<random>               an upload on its way; swept when nobody touches it any more
+
+Both are on one file system, so that a rename makes a blob visible at once. Folders are made when first
+needed: an app that cannot write starts, and says so when somebody uploads.
+"""
+
+import errno
+import logging
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from core.errors import NoSpace, NotFound, PulsarError, Unavailable
+from core.storage.backends import Expected, Found, Source, Staged, key_of, receive
+from core.storage.digests import Digests
+from core.storage.ranges import FilePart
+
+__all__ = ["Folder"]
+
+log = logging.getLogger(__name__)
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # EFBIG: over the limit of the process or file system
+# From this many files on, one sync of everything costs less than telling the disk about each. Measured
+# with 10,000 files of 4 KiB on ext4: 0.9 s of CPU one by one, 0.25 s after one sync.
+_MANY = 32
+
+
+class Folder:
+    """The back end that keeps blobs as files.
+
+    :param root: the folder; made when first needed.
+    :param reserve: bytes that stay free: an upload that would go below is refused before it starts,
+        and one of unknown size when it gets there.
+    """
+
+    def __init__(self, root: Path, reserve: int = 0) -> None:
+        self.root = root
+        self.reserve = reserve
+        self._temporary = root / "tmp"
+        self._prefix = f"{root}/"
+
+    def stage(self, source: Source, expected: Expected) -> Staged:
+        self._check_space(len(source) if isinstance(source, bytes) else expected.size or 0)
+        path, descriptor = self._new_file()
+        try:
+            try:
+                digests = receive(source, expected, lambda piece: self._write(descriptor, piece))
+            finally:
+                os.close(descriptor)
+        except BaseException:
+            _remove(path)
+            raise
+        return _StagedFile(digests, path)
+
+    def settle(self, staged: Sequence[Staged]) -> None:
+        """See :class:`~core.storage.backends.Backend`.
+
+        ``os.sync`` pushes everything to the disk together, but it does not report what went wrong and
+        promises little; asking file by file afterwards does, and is cheap when nothing is left to write.
+        """
+        if len(staged) >= _MANY:
+            os.sync()
+        with _answering():
+            for one in staged:
+                _sync(cast(_StagedFile, one).path, os.fdatasync)
+
+    def place(self, staged: Sequence[Staged]) -> None:
+        folders = set()
+        with _answering():
+            for one in staged:
+                target = self._prefix + key_of(one.digests.sha256)
+                self._rename(cast(_StagedFile, one).path, target)
+                folders.add(os.path.dirname(target))
+            for folder in folders:
+                _sync(folder)
+
+    def open(self, digest: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+        try:
+            file = open(self._prefix + key_of(digest), "rb", buffering=0)  # noqa: SIM115 - the caller closes
+        except FileNotFoundError:
+            raise NotFound.of("Blob", digest) from None
+        except OSError as exc:
+            raise _answer(exc) from exc
+        return cast(BinaryIO, FilePart(file, start, stop))
+
+    def size(self, digest: str) -> int | None:
+        try:
+            return os.stat(self._prefix + key_of(digest)).st_size
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise _answer(exc) from exc
+
+    def delete(self, digests: Sequence[str]) -> None:
+        with _answering():
+            for digest in digests:
+                with suppress(FileNotFoundError):
+                    os.unlink(self._prefix + key_of(digest))
+
+    def download_url(self, digest: str, *, name: str, media_type: str, life: int) -> str | None:
+        return None
+
+    def local_path(self, digest: str) -> Path | None:
+        return self.root / key_of(digest)
+
+    def iter_found(self) -> Iterator[Found]:
+        with _answering():
+            for folder in _scan(self.root / "sha256"):
+                for entry in _scan(folder.path):
+                    digest = folder.name + entry.name
+                    if len(digest) == 64:
+                        with suppress(FileNotFoundError):
+                            status = entry.stat()
+                            yield Found(digest, status.st_size, _time(status))
+
+    def free_bytes(self) -> int | None:
+        with _answering():
+            for folder in (self.root, *self.root.parents):
+                with suppress(FileNotFoundError):
+                    status = os.statvfs(folder)
+                    return status.f_bavail * status.f_frsize
+        return None
+
+    def sweep_temporary(self, before: datetime, *, dry_run: bool = False) -> int:
+        count = 0
+        with _answering():
+            for entry in _scan(self._temporary):
+                with suppress(FileNotFoundError):
+                    if _time(entry.stat()) < before:
+                        count += 1
+                        if not dry_run:
+                            os.unlink(entry.path)
+        return count
+
+    def _check_space(self, size: int) -> None:
+        free = self.free_bytes() if self.reserve else None
+        if free is not None and free - size < self.reserve:
+            raise NoSpace()
+
+    def _new_file(self) -> tuple[str, int]:
+        path = f"{self._prefix}tmp/{secrets.token_hex(16)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with _answering():
+            try:
+                # Nobody but the site reads a blob by its file, and nobody at all writes it again.
+                return path, os.open(path, flags, 0o440)
+            except FileNotFoundError:
+                self._temporary.mkdir(parents=True, exist_ok=True)
+                return path, os.open(path, flags, 0o440)
+
+    def _write(self, descriptor: int, piece: bytes | memoryview) -> None:
+        with _answering():
+            written = os.write(descriptor, piece)
+            while written < len(piece):  # a disk that fills up takes what still fits
+                written += os.write(descriptor, piece[written:])
+        self._check_space(0)
+
+    def _rename(self, path: str, target: str) -> None:
+        try:
+            os.replace(path, target)
+        except FileNotFoundError:
+            folder = os.path.dirname(target)
+            os.makedirs(folder, exist_ok=True)
+            _sync(os.path.dirname(folder))
+            os.replace(path, target)
+
+
+class _StagedFile(Staged):
+    """A synced file in ``tmp/``."""
+
+    __slots__ = ("digests", "path")
+
+    def __init__(self, digests: Digests, path: str) -> None:
+        self.digests = digests
+        self.path = path
+
+    def discard(self) -> None:
+        _remove(self.path)
+
+
+def _remove(path: str) -> None:
+    """Remove a temporary file if it is still there; what cannot be removed now, the sweep finds later."""
+    with suppress(OSError):
+        os.unlink(path)
+
+
+def _sync(path: str, how: Callable[[int], None] = os.fsync) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        how(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _scan(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except FileNotFoundError:
+        return
+
+
+def _time(status: os.stat_result) -> datetime:
+    return datetime.fromtimestamp(status.st_mtime, UTC)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Turn what the file system says into an error of the site, which names no path."""
+    try:
+        yield
+    except OSError as exc:
+        raise _answer(exc) from exc
+
+
+def _answer(exc: OSError) -> PulsarError:
+    log.error("the blob folder refused: %s", exc)
+    if exc.errno in _FULL:
+        return NoSpace()
+    return Unavailable("Files cannot be stored or read at the moment.")

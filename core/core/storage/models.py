@@ -1,0 +1,52 @@
+"""What the database knows of blobs: that they are here, whole, and who has sent them."""
+
+from sqlalchemy import BigInteger, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.db import Base, Digest, Timestamp, exact
+
+__all__ = ["Blob", "BlobProof"]
+
+
+class Blob(Base):
+    """Immutable bytes, kept once, named by their SHA-256.
+
+    A row says that the bytes are there. The two exceptions are written in it: ``condemned_at`` (the
+    sweep is removing them) and ``damaged_at`` (verification found them changed or gone); either way the blob
+    counts as absent until somebody sends the bytes again.
+
+    Whoever needs the bytes to stay has a column with a foreign key to ``digest``; see
+    :mod:`core.storage.references`. Rows that only describe a blob, such as its digests in another
+    algorithm, point here with ``ON DELETE CASCADE`` and do not keep it.
+    """
+
+    __tablename__ = "core_blobs"
+
+    digest: Mapped[Digest] = mapped_column(primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)  # B
+    blake3: Mapped[str] = mapped_column(exact(64))  # lower-case hex
+    crc32: Mapped[int] = mapped_column(BigInteger)  # 0 to 2**32 - 1
+    created_at: Mapped[Timestamp]
+    # Since when nobody is known to refer to it; the grace of the sweep counts from here. A fresh blob is
+    # idle until the sweep sees who refers to it; an upload of the same bytes starts the time anew.
+    idle_since: Mapped[Timestamp | None] = mapped_column(index=True)
+    verified_at: Mapped[Timestamp | None] = mapped_column(index=True)  # when the bytes were last hashed
+    condemned_at: Mapped[Timestamp | None] = mapped_column(index=True)
+    damaged_at: Mapped[Timestamp | None]
+
+    @property
+    def usable(self) -> bool:
+        """Whether the bytes are there and as they were sent, as far as we know."""
+        return self.condemned_at is None and self.damaged_at is None
+
+
+class BlobProof(Base):
+    """This user has sent all bytes of this blob, so telling him that it is here gives nothing away."""
+
+    __tablename__ = "core_blob_proofs"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("core_users.id", ondelete="CASCADE"), primary_key=True)
+    digest: Mapped[Digest] = mapped_column(
+        ForeignKey("core_blobs.digest", ondelete="CASCADE"), primary_key=True
+    )
+    created_at: Mapped[Timestamp]

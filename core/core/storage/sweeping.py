@@ -1,0 +1,210 @@
+"""Remove what nobody refers to any more.
+
+One sweep, in transactions of its own, a few hundred blobs at a time, beside uploads and other sweeps:
+
+1. note since when a blob has been idle, and that another is not idle any more;
+2. condemn what has been idle longer than the grace: from that commit on it counts as absent, so an uploader
+   is asked for its bytes, and an upload takes the condemnation back under the row's lock;
+3. adopt bytes that have no row and are older than the grace, as condemned rows: inserting the row takes the
+   lock that an upload of the same bytes would need;
+4. remove the condemned: lock the row, look once more for references, delete the row (the database refuses if
+   anything it knows of refers to it), delete the bytes, commit.
+
+The bytes go before the commit, under the lock: after it an upload could have placed them again. A crash in
+between leaves a condemned row, which the next sweep finishes.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Select, and_, delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from core.db import now, own_transaction
+from core.storage.backends import Backend
+from core.storage.models import Blob
+from core.storage.references import Referrer, is_referred_to, list_referrers
+from core.storage.rows import BATCH, batches, write_rows
+
+__all__ = ["SweepReport", "sweep"]
+
+# An upload writes its temporary file all the time; what nobody touched for a day is left over.
+TEMPORARY_LIFE = timedelta(days=1)
+
+_QUIET = {"synchronize_session": False}  # these sessions hold no objects that could go stale
+
+
+@dataclass
+class SweepReport:
+    """What was removed, or would be.
+
+    :param blobs: blobs nobody referred to; ``bytes``: their size together.
+    :param orphans: of these, bytes that no row knew of.
+    :param temporary: remains of interrupted uploads.
+    """
+
+    blobs: int = 0
+    bytes: int = 0
+    orphans: int = 0
+    temporary: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """For JSON."""
+        return asdict(self)
+
+
+def sweep(
+    backend: Backend, *, grace: timedelta, dry_run: bool = False, at: datetime | None = None
+) -> SweepReport:
+    """Remove blobs that have been idle for ``grace``, and the remains of interrupted uploads.
+
+    Any number may run at once, and beside uploads. Commits as it goes.
+
+    :param at: the present time, for those who test time.
+    """
+    at = at or now()
+    cutoff = at - grace
+    with own_transaction() as session:
+        referrers = list_referrers(session)
+    report = SweepReport()
+    report.temporary = backend.sweep_temporary(at - max(grace, TEMPORARY_LIFE), dry_run=dry_run)
+    if dry_run:
+        _count(backend, referrers, cutoff, at, report)
+        return report
+    _note_idle(referrers, at)
+    _condemn(referrers, cutoff, at)
+    report.orphans = sum(_adopt(orphans, at) for orphans in _list_orphans(backend, cutoff))
+    for size in remove_condemned(backend, referrers, at):
+        report.blobs += 1
+        report.bytes += size
+    return report
+
+
+def _note_idle(referrers: Sequence[Referrer], at: datetime) -> None:
+    named = is_referred_to(referrers)
+    for low, high in _stretches():
+        here = and_(Blob.digest >= low, Blob.digest <= high)
+        idle = update(Blob).where(here, Blob.idle_since.is_(None), ~named).values(idle_since=at)
+        busy = update(Blob).where(here, Blob.idle_since.is_not(None), Blob.condemned_at.is_(None), named)
+        with own_transaction() as session:
+            session.execute(idle, execution_options=_QUIET)
+            session.execute(busy.values(idle_since=None), execution_options=_QUIET)
+
+
+def _stretches(rows: int = 5000) -> Iterator[tuple[str, str]]:
+    """First and last digest of every ``rows`` blobs: a change to all of them in bearable transactions."""
+    last = ""
+    while True:
+        part = select(Blob.digest).where(Blob.digest > last).order_by(Blob.digest).limit(rows).subquery()
+        with own_transaction() as session:
+            low, high = session.execute(select(func.min(part.c.digest), func.max(part.c.digest))).one()
+        if high is None:
+            return
+        yield low, high
+        last = high
+
+
+def _condemn(referrers: Sequence[Referrer], cutoff: datetime, at: datetime) -> None:
+    due = and_(Blob.condemned_at.is_(None), Blob.idle_since <= cutoff, ~is_referred_to(referrers))
+    last = ""
+    while True:
+        with own_transaction() as session:
+            found = session.scalars(_locked(due, last)).all()
+            if not found:
+                return
+            last = found[-1]
+            # Asked again: before we had the lock somebody may have referred to it, from now on nobody can.
+            session.execute(
+                update(Blob).where(Blob.digest.in_(found), due).values(condemned_at=at),
+                execution_options=_QUIET,
+            )
+
+
+def _locked(condition: ColumnElement[bool], last: str) -> Select[str]:
+    query = select(Blob.digest).where(condition, Blob.digest > last).order_by(Blob.digest).limit(BATCH)
+    return query.with_for_update(skip_locked=True)
+
+
+def _list_orphans(backend: Backend, cutoff: datetime) -> Iterator[list[tuple[str, int]]]:
+    """Bytes without a row, last written before ``cutoff``: (digest, size), in batches."""
+    for batch in batches(found for found in backend.iter_found() if found.modified_at <= cutoff):
+        with own_transaction() as session:
+            rows = set(
+                session.scalars(select(Blob.digest).where(Blob.digest.in_([one.digest for one in batch])))
+            )
+        orphans = sorted((one.digest, one.size) for one in batch if one.digest not in rows)
+        if orphans:
+            yield orphans
+
+
+def _adopt(orphans: Iterable[tuple[str, int]], at: datetime) -> int:
+    rows = [
+        {"digest": digest, "size": size, "blake3": "", "crc32": 0, "created_at": at, "condemned_at": at}
+        for digest, size in orphans
+    ]
+    with own_transaction() as session:
+        write_rows(session, Blob, rows)
+    return len(rows)
+
+
+def remove_condemned(backend: Backend, referrers: Sequence[Referrer], at: datetime) -> Iterator[int]:
+    """Finish what was condemned, now or before a crash; the sizes of what was removed."""
+    last = ""
+    while True:
+        with own_transaction() as session:
+            found = session.scalars(_locked(Blob.condemned_at.is_not(None), last)).all()
+            if not found:
+                return
+            last = found[-1]
+            sizes = _remove(session, backend, referrers, found, at)
+        yield from sizes
+
+
+def _remove(
+    session: Session, backend: Backend, referrers: Sequence[Referrer], digests: Sequence[str], at: datetime
+) -> list[int]:
+    condemned = select(Blob.digest, Blob.size).where(Blob.digest.in_(digests))
+    rows = {digest: size for digest, size in session.execute(condemned.where(~is_referred_to(referrers)))}
+    removed = _delete_rows(session, list(rows))
+    for digest in digests:
+        if digest not in removed:
+            _pardon(session, backend, digest, at)
+    backend.delete(sorted(removed))
+    return [rows[digest] for digest in removed]
+
+
+def _delete_rows(session: Session, digests: Sequence[str]) -> set[str]:
+    """Delete the rows nothing refers to; the database has the last word, one by one if need be."""
+    try:
+        with session.begin_nested():
+            session.execute(delete(Blob).where(Blob.digest.in_(digests)), execution_options=_QUIET)
+    except IntegrityError:
+        if len(digests) <= 1:
+            return set()
+        return set().union(*(_delete_rows(session, [digest]) for digest in digests))
+    return set(digests)
+
+
+def _pardon(session: Session, backend: Backend, digest: str, at: datetime) -> None:
+    """Somebody refers to it after all. Its bytes are still there, unless a sweep was killed in mid-step."""
+    blob = session.get_one(Blob, digest)
+    blob.condemned_at, blob.idle_since = None, at
+    if backend.size(digest) != blob.size:
+        blob.damaged_at = at
+
+
+def _count(
+    backend: Backend, referrers: Sequence[Referrer], cutoff: datetime, at: datetime, report: SweepReport
+) -> None:
+    idle_since = func.coalesce(Blob.idle_since, at)
+    due = and_(~is_referred_to(referrers), idle_since <= cutoff)
+    with own_transaction() as session:
+        report.blobs, report.bytes = session.execute(
+            select(func.count(), func.coalesce(func.sum(Blob.size), 0)).where(due)
+        ).one()
+    for orphans in _list_orphans(backend, cutoff):
+        report.orphans += len(orphans)
+        report.blobs += len(orphans)
+        report.bytes += sum(size for _, size in orphans)
