@@ -1,9 +1,9 @@
 """Who refers to a blob: the ledger is the database's own foreign keys.
 
 A table that needs a blob to stay has a column with a foreign key to ``core_blobs.digest`` and no
-``ON DELETE`` clause. That is all: there is no counter to keep, none to get wrong, and the database itself refuses to
-delete what is still named. The foreign keys are read from the database, not from the models that happen to
-be imported, so the tables of a plugin that is switched off keep their blobs too.
+``ON DELETE`` clause. That is all: there is no counter to keep, none to get wrong, and the database itself
+refuses to delete what is still named. The foreign keys are read from the database, not from the models that
+happen to be imported, so the tables of a plugin that is switched off keep their blobs too.
 
 A foreign key with ``ON DELETE CASCADE`` describes a blob (who has sent it, what its other digests are) and
 goes with it; it is not a reference.

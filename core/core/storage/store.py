@@ -3,8 +3,8 @@
 Bytes come before rows. :meth:`BlobStore.put` reads and hashes the stream with no transaction open, then,
 in one short transaction of its own, locks the blob's row, makes the bytes visible and commits. So an upload
 never holds a lock while it travels, several may run in one request, and what was stored is stored whatever
-becomes of the request: until a row refers to it (see :mod:`core.storage.references`) it is merely *idle*, and the
-sweep removes it after its grace.
+becomes of the request: until a row refers to it (see :mod:`core.storage.references`) it is merely *idle*,
+and the sweep removes it after its grace.
 
 The row's lock is what keeps an upload and the sweep apart: both change bytes only while they hold it. A crash
 at any point leaves bytes without a row, or a row already marked as condemned; the next sweep ends both.
@@ -139,11 +139,11 @@ class BlobStore:
     def touch(self, digests: Iterable[str]) -> None:
         """Start the grace of idle blobs anew, because somebody was told that they need not be sent."""
         at = now()
-        stale = update(Blob).where(Blob.idle_since < at - _TOUCH, usable()).values(idle_since=at)
+        stale = select(Blob.digest).where(Blob.idle_since < at - _TOUCH, usable())
         for batch in batches(sorted(set(digests))):
-            db.session.execute(
-                stale.where(Blob.digest.in_(batch)), execution_options={"synchronize_session": False}
-            )
+            # Mostly there is none; then this stays a reading transaction.
+            if found := db.session.scalars(stale.where(Blob.digest.in_(batch))).all():
+                _change(db.session, found, idle_since=at)
 
     def open(self, digest: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         """The bytes ``start`` to ``stop`` (exclusive) as a stream; the caller closes it.
