@@ -143,6 +143,31 @@ class Config:
     JOBS_GRACE = Setting(10.0, "How long a worker that stops waits for its jobs.", unit="s", minimum=0)
     JOBS_KEEP = Setting(30 * 24 * 3600, "How long finished jobs are kept.", unit="s", minimum=60)
     JOBS_BROKER_URL = Setting("", "Redis that tells Celery workers of new jobs; empty: none.", secret=True)
+    STORAGE_URL = Setting(
+        "file:blobs",
+        "Where blobs are kept: file:<folder>, or s3://<bucket>/<prefix> of an S3-compatible store.",
+    )
+    STORAGE_RESERVE_BYTES = Setting(
+        0,
+        "Space that stays free in the blob folder; uploads that would go below are refused.",
+        "B",
+        minimum=0,
+    )
+    STORAGE_LINK_LIFE = Setting(24 * 3600, "How long a signed link to a blob is good.", "s", minimum=1)
+    STORAGE_SWEEP_GRACE = Setting(
+        48 * 3600,
+        "How long a blob stays after nothing refers to it any more. Longer than links live, or they break.",
+        "s",
+        minimum=0,
+    )
+    STORAGE_S3_ENDPOINT = Setting("", "Address of the S3-compatible store; empty: Amazon's.")
+    STORAGE_S3_REGION = Setting("", "Region of the bucket; empty: as boto3 finds it.")
+    STORAGE_S3_ACCESS_KEY = Setting("", "Access key; empty: as boto3 finds it.", secret=True)
+    STORAGE_S3_SECRET_KEY = Setting("", "Secret of the access key.", secret=True)
+    STORAGE_S3_REDIRECT = Setting(
+        True,
+        "Send downloads to the object store. Switch off if callers cannot reach it: the site passes them on.",
+    )
     LOG_LEVEL = Setting(
         "INFO", "Least severe line that is logged.", choices=("DEBUG", "INFO", "WARNING", "ERROR")
     )

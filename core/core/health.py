@@ -12,6 +12,7 @@ from core.errors import Unavailable
 from core.requests import public, returns
 from core.responses import json_response
 from core.site import current_site
+from core.storage import store
 
 __all__ = ["bp"]
 
@@ -44,7 +45,10 @@ def get_health() -> Response:
 
 
 def _checks() -> list[tuple[str, Callable[[], str], bool]]:
-    found: list[tuple[str, Callable[[], str], bool]] = [("database", _database, True)]
+    found: list[tuple[str, Callable[[], str], bool]] = [
+        ("database", _database, True),
+        ("storage", _storage, True),
+    ]
     for checks in current_site().hooks.hook.register_health_checks():
         found += checks
     return found
@@ -57,6 +61,11 @@ def _ask(name: str, check: Callable[[], str]) -> str:
         log.exception("health check %s failed", name)
         db.session.rollback()
         return "failed"
+
+
+def _storage() -> str:
+    store().backend.check()
+    return "ok"
 
 
 def _database() -> str:

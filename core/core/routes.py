@@ -2,8 +2,9 @@
 
 from core import health, openapi
 from core.jobs import routes as jobs
+from core.storage import routes as storage
 from core.users import routes as users
 
 __all__ = ["bps"]
 
-bps = [health.bp, openapi.bp, users.bp, jobs.bp]
+bps = [health.bp, openapi.bp, storage.bp, users.bp, jobs.bp]

@@ -60,7 +60,9 @@ def verify_command(everything: bool, days: int | None, as_json: bool) -> None:
 
 @storage.command("sweep")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@click.option("--grace", type=click.IntRange(0), help="Seconds to be idle before removal [STORAGE_SWEEP_GRACE].")
+@click.option(
+    "--grace", type=click.IntRange(0), help="Seconds to be idle before removal [STORAGE_SWEEP_GRACE]."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @with_appcontext
 def sweep_command(dry_run: bool, grace: int | None, as_json: bool) -> None:
@@ -97,7 +99,11 @@ def stats_command(as_json: bool) -> None:
     \b
         flask storage stats --json
     """
-    columns = (func.count(), func.sum(Blob.size), *map(func.count, (Blob.idle_since, Blob.condemned_at, Blob.damaged_at)))
+    columns = (
+        func.count(),
+        func.sum(Blob.size),
+        *map(func.count, (Blob.idle_since, Blob.condemned_at, Blob.damaged_at)),
+    )
     row = db.session.execute(select(*columns).select_from(Blob)).one()
     numbers = [int(number or 0) for number in row]
     found = dict(zip(("blobs", "bytes", "idle", "condemned", "damaged"), numbers, strict=True))
@@ -133,5 +139,7 @@ def _line(one: Checked, references: Sequence[Reference]) -> str:
 
 
 def _as_json(one: Checked, references: Sequence[Reference]) -> dict[str, Any]:
-    named = [{"table": ref.referrer.table, "column": ref.referrer.column, "rows": ref.rows} for ref in references]
+    named = [
+        {"table": ref.referrer.table, "column": ref.referrer.column, "rows": ref.rows} for ref in references
+    ]
     return {"digest": one.digest, "size": one.size, "problem": one.problem, "references": named}

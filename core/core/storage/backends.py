@@ -132,6 +132,10 @@ class Backend(Protocol):
         """What still fits; None if the place does not say."""
         ...
 
+    def check(self) -> None:
+        """:raises Unavailable: if nothing could be stored now; :raises NoSpace: if nothing fits."""
+        ...
+
     def sweep_temporary(self, before: datetime, *, dry_run: bool = False) -> int:
         """Remove what interrupted uploads last touched before ``before``; how many there were."""
         ...

@@ -128,6 +128,9 @@ class Folder:
                     return status.f_bavail * status.f_frsize
         return None
 
+    def check(self) -> None:
+        self.stage(b"", Expected()).discard()
+
     def sweep_temporary(self, before: datetime, *, dry_run: bool = False) -> int:
         count = 0
         with _answering():

@@ -148,6 +148,13 @@ class S3:
     def free_bytes(self) -> int | None:
         return None
 
+    def check(self) -> None:
+        try:
+            with _answering(self.bucket):
+                self.client.head_bucket(Bucket=self.bucket)
+        except NotFound:
+            raise _unavailable() from None
+
     def sweep_temporary(self, before: datetime, *, dry_run: bool = False) -> int:
         old = [item["Key"] for item in self._list("tmp/") if item["LastModified"] < before]
         uploads = [item for item in self._list_uploads() if item["Initiated"] < before]
