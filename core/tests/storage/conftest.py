@@ -96,7 +96,9 @@ def forget(photos: Table) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def site_store(app: Pulsar, clean_database: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def site_store(
+    app: Pulsar, clean_database: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
     """``site_store(backend)``: the app uses this place for the length of the test."""
     storage = app.extensions["pulsar_storage"]
 

@@ -23,7 +23,9 @@ def parts(url):
 def test_a_download_link_says_what_was_put_in(name, media_type):
     digest, args = parts(links.download(DIGEST, 1000, name=name, media_type=media_type))
 
-    assert links.open(digest, args, ("get",), 999) == Grant("get", DIGEST, 1000, name=name, media_type=media_type)
+    assert links.open(digest, args, ("get",), 999) == Grant(
+        "get", DIGEST, 1000, name=name, media_type=media_type
+    )
 
 
 def test_an_upload_link_says_what_was_put_in():
