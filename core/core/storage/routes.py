@@ -6,8 +6,8 @@ import zlib
 from contextlib import suppress
 from typing import Any, BinaryIO, cast
 
-from flask import Response, current_app, redirect, request
-from werkzeug.wsgi import wrap_file
+from flask import Response, current_app, g, redirect, request
+from werkzeug.wsgi import get_input_stream, wrap_file
 
 from core.blueprint import Blueprint
 from core.db import db
@@ -67,7 +67,6 @@ def put_blob(digest: str) -> Response:
     """
     grant = _open_link(digest, ("put",))
     _check_sender(grant)
-    request.max_content_length = None  # that limit is for JSON; here the signed size is the limit
     store().put(_body(grant), digest=digest, size=grant.size, user_id=grant.user_id)
     return Response(status=201, headers={"ETag": f'"{digest}"'})
 
@@ -76,10 +75,9 @@ def put_blob(digest: str) -> Response:
 def drain(response: Response) -> Response:
     """Read the rest of a body that was refused."""
     if request.method == "PUT" and response.status_code >= 400:
-        request.max_content_length = None
-        left = DRAIN_BYTES
+        left, stream = DRAIN_BYTES, _stream()
         with suppress(Exception):  # the sender may be gone, which is no reason for another answer
-            while left > 0 and (piece := request.stream.read(PIECE_BYTES)):
+            while left > 0 and (piece := stream.read(PIECE_BYTES)):
                 left -= len(piece)
     return response
 
@@ -171,7 +169,7 @@ def _body(grant: Grant) -> BinaryIO:
     """The body of the request, unzipped if need be, with its own words for what goes wrong on the way."""
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding == "gzip":
-        zipped = cast(BinaryIO, gzip.GzipFile(fileobj=cast(BinaryIO, _Body(request.stream))))
+        zipped = cast(BinaryIO, gzip.GzipFile(fileobj=cast(BinaryIO, _Body(_stream()))))
         return cast(BinaryIO, _Body(zipped))
     if encoding != "identity":
         raise UnsupportedMedia("Content-Encoding is not supported, except gzip.")
@@ -179,7 +177,17 @@ def _body(grant: Grant) -> BinaryIO:
         raise BadRequest(
             f"{request.content_length} bytes are announced, the link is for {grant.size}.", code="wrong_size"
         )
-    return cast(BinaryIO, _Body(request.stream))
+    return cast(BinaryIO, _Body(_stream()))
+
+
+def _stream() -> BinaryIO:
+    """The body as the server gives it.
+
+    Not ``request.stream``: that has the limit of JSON bodies, and here the signed size is the limit.
+    """
+    if "blob_body" not in g:
+        g.blob_body = get_input_stream(request.environ)
+    return cast(BinaryIO, g.blob_body)
 
 
 class _Body:
