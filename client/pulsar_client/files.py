@@ -1,0 +1,81 @@
+"""Writing files so that a crash leaves either the old one or the new one, and checking for room first."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from pulsar_client.errors import NotEnoughSpace
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write a small file under a temporary name, sync it, and put it in place of the old one.
+
+    The file never exists with wider rights than ``mode``, not even for a moment.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_path(path: Path) -> None:
+    """Wait until a file's bytes are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder (what was created or renamed there) are on the disk."""
+    sync_path(path)
+
+
+@contextlib.contextmanager
+def hold_lock(path: Path) -> Iterator[None]:
+    """Keep other processes, and other threads, out of what ``path`` stands for; wait for them first.
+
+    The lock belongs to the open file, so the kernel lets go of it when a process dies. The file stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def require_space(folder: Path, needed_bytes: int) -> None:
+    """Refuse now what would fail later.
+
+    :raises NotEnoughSpace: if the disk under ``folder`` has less than ``needed_bytes`` free.
+    """
+    free_bytes = shutil.disk_usage(folder).free
+    if needed_bytes > free_bytes:
+        raise NotEnoughSpace(
+            f"Not enough space in {folder}: {format_bytes(needed_bytes)} needed, "
+            f"{format_bytes(free_bytes)} free."
+        )
+
+
+def format_bytes(count: float) -> str:
+    """A size for people: ``format_bytes(1234567) == "1.2 MB"``, in powers of 1000 as disks are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
