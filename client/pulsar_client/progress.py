@@ -1,0 +1,23 @@
+"""How long work tells how far it is. The command draws a bar; by default nobody listens."""
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Told about one piece of work after the other."""
+
+    def start(self, what: str, total_bytes: int) -> None:
+        """A piece of work begins."""
+
+    def advance(self, count: int) -> None:
+        """So many more bytes of it are done. May be called from any thread."""
+
+
+class NoProgress:
+    """Listens to nothing."""
+
+    def start(self, what: str, total_bytes: int) -> None:
+        pass
+
+    def advance(self, count: int) -> None:
+        pass

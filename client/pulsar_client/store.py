@@ -1,0 +1,200 @@
+"""The local store: blobs by digest, trees of revisions, and what ``latest`` is.
+
+The layout is that of Quilt 2 (registry protocol, section 11.4), so an old client can read it:
+
+    quilt_packages/
+        .format                              the text 1.3
+        objs/<sha256>                        blobs, read-only
+        tmp/                                 what is not finished yet
+        cache/stat.sqlite                    what was built from which file (ours)
+        damaged/<sha256>                     blobs that `verify` took out (ours)
+        locks/                               one empty file per package and download (ours)
+        pkgs/Quilt/<owner>/<name>/contents/<top digest>    the tree as JSON
+        pkgs/Quilt/<owner>/<name>/tags/latest              the top digest as text
+
+Any number of processes may use one store. Blobs and trees never change, so whoever puts the same one second
+changes nothing; ``latest`` is written under the lock of its package.
+"""
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pulsar_client.errors import ManifestError, NotInstalled, StoreError
+from pulsar_client.files import hold_lock, sync_folder, sync_path, write_atomically
+from pulsar_client.handles import Handle, is_owner, is_package_name
+from pulsar_client.manifest import Group, dump, get_top_digest, is_digest, parse
+
+FORMAT = "1.3"
+
+
+class Store:
+    """The local store below a home folder; made when it is first needed."""
+
+    def __init__(self, home: Path) -> None:
+        """:raises StoreError: if the folder is there with a format this version does not know."""
+        self.root = home / "quilt_packages"
+        self.blobs = self.root / "objs"
+        self.temporary = self.root / "tmp"
+        self.cache = self.root / "cache"
+        self.packages = self.root / "pkgs" / "Quilt"
+        self._prepare()
+
+    def _prepare(self) -> None:
+        for folder in (self.blobs, self.temporary, self.cache, self.packages):
+            folder.mkdir(parents=True, exist_ok=True)
+        marker = self.root / ".format"
+        try:
+            found = marker.read_text().strip()
+        except FileNotFoundError:
+            write_atomically(marker, FORMAT.encode())
+            return
+        if found != FORMAT:
+            raise StoreError(
+                f"The local store {self.root} has format {found!r}; this version reads {FORMAT}."
+            )
+
+    # Blobs
+
+    def get_blob_path(self, digest: str) -> Path:
+        """Where the blob is or would be."""
+        if not is_digest(digest):
+            raise StoreError(f"{digest!r} is not a SHA-256.")
+        return self.blobs / digest
+
+    def find_blob_size(self, digest: str) -> int | None:
+        """The size in bytes of a blob that is here, or None."""
+        try:
+            return os.stat(self.get_blob_path(digest)).st_size
+        except FileNotFoundError:
+            return None
+
+    def get_blob_sizes(self, digests: Iterable[str]) -> dict[str, int]:
+        """The sizes of blobs that must all be here.
+
+        :raises NotInstalled: naming how many are not.
+        """
+        found = {digest: self.find_blob_size(digest) for digest in digests}
+        sizes = {digest: size for digest, size in found.items() if size is not None}
+        if len(sizes) < len(found):
+            raise NotInstalled(
+                f"{len(found) - len(sizes)} of {len(found)} blobs are not in the local store: "
+                "build or install the package again."
+            )
+        return sizes
+
+    def list_missing(self, digests: Iterable[str]) -> set[str]:
+        """Those of ``digests`` that are not here."""
+        return {digest for digest in digests if self.find_blob_size(digest) is None}
+
+    def make_temporary(self) -> Path:
+        """A new name in ``tmp/``, on the same file system as the blobs."""
+        return self.temporary / uuid.uuid4().hex
+
+    def keep_blobs(self, written: list[tuple[Path, str]]) -> None:
+        """Turn finished temporary files into blobs: all are synced, then all renamed, then the folder synced.
+
+        Doing this for many files at once is what makes small files cheap: the first sync writes the
+        journal for all of them.
+        """
+        for temporary, _ in written:
+            sync_path(temporary)
+        for temporary, digest in written:
+            temporary.chmod(0o444)
+            temporary.rename(self.get_blob_path(digest))
+        if written:
+            sync_folder(self.blobs)
+
+    # Packages
+
+    def _get_folder(self, package: Handle) -> Path:
+        return self.packages / package.owner / package.name
+
+    @contextlib.contextmanager
+    def lock(self, package: Handle) -> Iterator[None]:
+        """Be the only writer of ``package`` on this machine."""
+        with hold_lock(self.root / "locks" / f"{package.owner}.{package.name}"):
+            yield
+
+    @contextlib.contextmanager
+    def lock_download(self, digest: str) -> Iterator[None]:
+        """Be the only one who fetches this blob."""
+        path = self.root / "locks" / f"{digest}.part"
+        with hold_lock(path):
+            yield
+
+    def list_packages(self) -> list[Handle]:
+        """All packages with a ``latest``, by name."""
+        found = []
+        for tag in self.packages.glob("*/*/tags/latest"):
+            owner, name = tag.parts[-4:-2]
+            if is_owner(owner) and is_package_name(name):
+                found.append(Handle(owner, name))
+        return sorted(found, key=str)
+
+    def list_revisions(self, package: Handle) -> list[str]:
+        """The top digests of all revisions here, in no order that means anything."""
+        folder = self._get_folder(package) / "contents"
+        return sorted(path.name for path in folder.glob("*") if is_digest(path.name))
+
+    def find_latest(self, package: Handle) -> str | None:
+        """The top digest of the latest revision here, or None."""
+        try:
+            text = (self._get_folder(package) / "tags" / "latest").read_text().strip()
+        except FileNotFoundError:
+            return None
+        return text if is_digest(text) else None
+
+    def get_latest(self, package: Handle) -> str:
+        """:raises NotInstalled: if there is none."""
+        digest = self.find_latest(package)
+        if digest is None:
+            raise NotInstalled(f"{package.package} is not in the local store: build or install it first.")
+        return digest
+
+    def get_tree(self, package: Handle, digest: str) -> Group:
+        """The tree of a revision that is here.
+
+        :raises NotInstalled: if it is not.
+        :raises StoreError: if the file was damaged.
+        """
+        path = self._get_folder(package) / "contents" / digest
+        try:
+            root = parse(json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            raise NotInstalled(f"{package.package} has no revision {digest[:12]} here.") from None
+        except (ValueError, RecursionError, ManifestError) as error:
+            raise StoreError(f"The tree {path} is damaged: {error}") from error
+        if get_top_digest(root) != digest:
+            raise StoreError(f"The tree {path} is damaged: its top digest is another.")
+        return root
+
+    def put_revision(self, package: Handle, root: Group) -> str:
+        """Keep a tree whose blobs are all here and make it ``latest``; returns its top digest."""
+        digest = get_top_digest(root)
+        folder = self._get_folder(package)
+        with self.lock(package):
+            for name in ("contents", "tags"):
+                (folder / name).mkdir(parents=True, exist_ok=True)
+            # Two trees with one top digest may differ in system metadata; the newer one counts.
+            write_if_different(folder / "contents" / digest, encode_tree(root))
+            write_if_different(folder / "tags" / "latest", digest.encode())
+        return digest
+
+
+def encode_tree(root: Group) -> bytes:
+    """A tree as compact JSON with sorted keys: equal trees give equal bytes."""
+    return json.dumps(dump(root), sort_keys=True, separators=(",", ":")).encode()
+
+
+def write_if_different(path: Path, data: bytes) -> None:
+    """Write atomically, unless the file has this content already."""
+    try:
+        if path.read_bytes() == data:
+            return
+    except FileNotFoundError:
+        pass
+    write_atomically(path, data)
