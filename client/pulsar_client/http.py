@@ -1,0 +1,178 @@
+"""Requests to one site: with the key, with patience, and with bounds on what is believed.
+
+Every call of the protocol may be repeated (blobs and trees are named by their content), so all of them are:
+after a broken connection, and when the site says it is busy.
+"""
+
+import json
+import random
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+from urllib.parse import urljoin
+
+import requests
+from requests.adapters import BaseAdapter, HTTPAdapter
+
+from pulsar_client import __version__
+from pulsar_client.errors import ConnectionFailed, ProtocolError, make_site_error
+
+TIMEOUT = (10.0, 60.0)  # s: to connect, between two pieces of an answer
+RETRIES = 5  # further attempts after the first
+BACKOFF = 0.3  # s before the second attempt; doubled each time
+MAX_WAIT = 60.0  # s; a site that asks for more in Retry-After is told that we give up
+BUSY = {429, 502, 503, 504}
+POOL = 16  # connections kept open; as many as there are threads at most
+MAX_JSON_BYTES = 256 << 20  # B; a tree of a million entries is about as large
+MAX_ERROR_BYTES = 1 << 20
+
+
+class Body(Protocol):
+    """A request body that is made while it is sent, and made again for another attempt."""
+
+    def __len__(self) -> int:
+        """Its size in bytes, sent as Content-Length."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Its bytes, from the start."""
+
+
+class Http:
+    """A pool of connections to one site. Safe for several threads."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        transport: BaseAdapter | None = None,
+        backoff: float = BACKOFF,
+    ) -> None:
+        """:param transport: answers instead of the network; a test may hand over the site itself."""
+        self.url = url
+        self._key = key
+        self._backoff = backoff
+        self.scheme = "Token"  # of the Authorization header; a plain Quilt registry wants Bearer
+        self._session = requests.Session()
+        # Keys come from our own settings only; requests would send what stands in ~/.netrc instead.
+        self._session.auth = _no_auth
+        self._session.headers["User-Agent"] = f"pulsar-client/{__version__}"
+        adapter = transport or HTTPAdapter(pool_connections=POOL, pool_maxsize=POOL)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.close()
+
+    def get_json(self, method: str, path: str, **options: Any) -> Any:
+        """The decoded JSON answer to a call of the site's API. Options as for :meth:`open`.
+
+        :raises SiteError: the subclass that fits, for an answer that is an error.
+        :raises ProtocolError: if the answer is not JSON or too large.
+        """
+        with self.open(method, path, **options) as response:
+            try:
+                return json.loads(_read(response, MAX_JSON_BYTES))
+            except (ValueError, RecursionError) as error:
+                raise ProtocolError(f"{self.url} did not answer with JSON; is it a pulsar site?") from error
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        *,
+        signed: bool = False,
+        body: bytes | Body | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        allowed: frozenset[int] = frozenset(),
+    ) -> requests.Response:
+        """The streamed answer to one request; the caller closes it.
+
+        :param path: below the site's URL; with ``signed`` also a full URL.
+        :param signed: the URL carries its own permission; our key is not sent, for it may lead elsewhere.
+        :param allowed: error statuses that the caller wants to see rather than an exception.
+        :raises SiteError: for an error answer, after retries when the site was busy.
+        :raises ConnectionFailed: if there was none.
+        """
+        url = urljoin(f"{self.url}/", path) if signed else self.url + path
+        sent = {"Accept-Encoding": "identity"} if signed else {"Accept": "application/json"}
+        if self._key and not signed:
+            sent["Authorization"] = f"{self.scheme} {self._key}"
+        sent.update(headers or {})
+        for attempt in range(RETRIES + 1):
+            last = attempt == RETRIES
+            try:
+                response = self._session.request(
+                    method, url, data=body, headers=sent, params=query, stream=True, timeout=TIMEOUT
+                )  # fmt: skip
+            except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:
+                raise ProtocolError(
+                    f"The site gave an address that cannot be used: {url[:200]!r}."
+                ) from error
+            except requests.RequestException as error:
+                if last:
+                    raise ConnectionFailed(f"{_get_host(url)} does not answer: {_explain(error)}") from error
+                self._wait(attempt, None)
+                continue
+            if response.ok or response.status_code in allowed:
+                return response
+            if last or response.status_code not in BUSY or not self._wait(attempt, response):
+                with response:
+                    raise make_site_error(response.status_code, _decode_error(response))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _wait(self, attempt: int, response: requests.Response | None) -> bool:
+        """Sleep before the next attempt; False if the site wants us to wait longer than we do."""
+        wait = self._backoff * 2**attempt
+        # Half of it is chance, so that clients that failed together do not come back together.
+        wait *= 0.5 + random.random() / 2  # noqa: S311 - nothing secret about it
+        if response is not None:
+            asked = response.headers.get("Retry-After", "")
+            if asked.isdecimal():
+                if int(asked) > MAX_WAIT:
+                    return False
+                wait = max(wait, float(asked))
+            response.close()
+        time.sleep(wait)
+        return True
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _read(response: requests.Response, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        for piece in response.iter_content(1 << 16):
+            size += len(piece)
+            if size > limit:
+                raise ProtocolError(f"The site's answer is larger than {limit >> 20} MiB.")
+            pieces.append(piece)
+    except requests.RequestException as error:
+        raise ConnectionFailed(
+            f"The connection broke in the middle of an answer: {_explain(error)}"
+        ) from error
+    return b"".join(pieces)
+
+
+def _decode_error(response: requests.Response) -> object:
+    try:
+        return json.loads(_read(response, MAX_ERROR_BYTES))
+    except (ValueError, RecursionError, ProtocolError, ConnectionFailed):
+        return None
+
+
+def _get_host(url: str) -> str:
+    return "/".join(url.split("/", 3)[:3])
+
+
+def _explain(error: Exception) -> str:
+    """The innermost reason; requests wraps it several times."""
+    reason: BaseException = error
+    while reason.__cause__ or reason.__context__:
+        reason = reason.__cause__ or reason.__context__  # type: ignore[assignment]
+    return (getattr(reason, "strerror", None) or str(reason) or type(reason).__name__).rstrip(".") + "."

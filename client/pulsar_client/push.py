@@ -1,0 +1,264 @@
+"""`push`: a revision of the local store goes to the site.
+
+No request per small blob: the site is asked once what it misses, small blobs travel in packs, large ones as
+one upload each. After an interruption one pushes again: what was acknowledged is not sent again.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pulsar_client.errors import BadRequest, BlobDamaged, ConfigurationError, NotFound, ProtocolError
+from pulsar_client.files import write_atomically
+from pulsar_client.handles import Handle
+from pulsar_client.manifest import Group, dump, list_blobs
+from pulsar_client.packs import get_record_bytes, group_records, make_header
+from pulsar_client.progress import Progress
+from pulsar_client.registry import Registry
+from pulsar_client.store import Store, encode_tree
+
+T = TypeVar("T")
+
+PACK_WORKERS = 3  # packs on their way at once; more only fill the same line
+UPLOAD_WORKERS = 3
+PLAIN_WORKERS = 16  # a plain registry costs two short requests per blob
+CHUNK_BYTES = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """What `push` did."""
+
+    package: str
+    digest: str
+    sent: int  # blobs
+    sent_bytes: int
+    unchanged: bool  # the site had this revision as its latest already
+    page: str | None  # address for people
+
+
+class BlobBody:
+    """One blob as a request body."""
+
+    def __init__(self, store: Store, digest: str, size: int, advance: Callable[[int], None]) -> None:
+        self._store, self._digest, self._size, self._advance = store, digest, size, advance
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from read_blob(self._store, self._digest, self._size, self._advance)
+
+
+class PackBody:
+    """Many small blobs as one request body of known length."""
+
+    def __init__(self, store: Store, records: list[tuple[str, int]], advance: Callable[[int], None]) -> None:
+        self._store, self._records, self._advance = store, records, advance
+
+    def __len__(self) -> int:
+        return sum(get_record_bytes(size) for _, size in self._records)
+
+    def __iter__(self) -> Iterator[bytes]:
+        # Gathered, because each piece costs a system call on both sides.
+        pieces: list[bytes] = []
+        gathered = 0
+        for digest, size in self._records:
+            pieces.append(make_header(digest, size))
+            for piece in read_blob(self._store, digest, size, self._advance):
+                pieces.append(piece)
+                gathered += len(piece)
+            if gathered >= CHUNK_BYTES:
+                yield b"".join(pieces)
+                pieces, gathered = [], 0
+        yield b"".join(pieces)
+
+
+def read_blob(store: Store, digest: str, size: int, advance: Callable[[int], None]) -> Iterator[bytes]:
+    """The bytes of a blob, exactly ``size`` of them.
+
+    :raises BlobDamaged: if the file has become shorter or longer.
+    """
+    done = 0
+    with store.get_blob_path(digest).open("rb", buffering=0) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            done += len(chunk)
+            if done > size:
+                break
+            yield chunk
+            advance(len(chunk))
+    if done != size:
+        raise BlobDamaged(f"The blob {digest[:12]} changed while it was sent.")
+
+
+def push(
+    store: Store,
+    registry: Registry,
+    package: Handle,
+    *,
+    public: bool,
+    team: bool,
+    message: str,
+    progress: Progress,
+) -> PushResult:
+    """Send the local ``latest`` and let it be the site's ``latest``.
+
+    :raises NotInstalled: if there is no local ``latest``, or not all of its blobs.
+    :raises BlobDamaged: if the local store's bytes are not what they were.
+    """
+    if public and team:
+        raise ConfigurationError("A package is shared with the public or with the team: choose one.")
+    digest = store.get_latest(package)
+    root = store.get_tree(package, digest)
+    receipt = _Receipt(store, registry, package, root, digest)
+    plain = registry.get_capabilities().plain
+    # Flags and messages have to arrive even when the data is there already.
+    if not (public or team or message) and receipt.is_current():
+        return PushResult(package.package, digest, 0, 0, True, None)
+    sizes = store.get_blob_sizes(list_blobs(root))
+    tree = dump(root)
+    if plain:
+        sent = _send_plain(store, registry, package, digest, tree, sizes, progress)
+    else:
+        sent = _send_missing(store, registry, sizes, progress)
+    answer = registry.put_package(package, digest, tree, sizes, public=public, team=team, message=message)
+    # A call of its own: a crash before it leaves the old latest in place, never half a package.
+    registry.put_tag(package, "latest", digest)
+    receipt.write()
+    page = answer.get("package_url")
+    sent_bytes = sum(sizes[blob] for blob in sent)
+    return PushResult(
+        package.package, digest, len(sent), sent_bytes, False, page if isinstance(page, str) else None
+    )
+
+
+class _Receipt:
+    """What was last pushed where, so that pushing it again costs one look at the site's tag.
+
+    The top digest does not cover the system metadata, therefore the whole tree is compared.
+    """
+
+    def __init__(self, store: Store, registry: Registry, package: Handle, root: Group, digest: str) -> None:
+        site = hashlib.sha256(f"{registry.http.url} {package.package}".encode()).hexdigest()
+        self._path = store.cache / f"pushed-{site[:32]}.json"
+        self._content = {"digest": digest, "tree": hashlib.sha256(encode_tree(root)).hexdigest()}
+        self._registry, self._package = registry, package
+
+    def is_current(self) -> bool:
+        try:
+            if json.loads(self._path.read_bytes()) != self._content:
+                return False
+            return self._registry.get_tag(self._package, "latest") == self._content["digest"]
+        except (FileNotFoundError, ValueError, NotFound):
+            return False
+
+    def write(self) -> None:
+        write_atomically(self._path, json.dumps(self._content).encode())
+
+
+def _send_missing(
+    store: Store, registry: Registry, sizes: Mapping[str, int], progress: Progress
+) -> list[str]:
+    missing = registry.list_missing(sizes)
+    if not missing:
+        return []
+    limits = registry.get_capabilities()
+    progress.start("push", sum(sizes[digest] for digest in missing))
+    small = [(digest, sizes[digest]) for digest in missing if sizes[digest] <= limits.packed_blob_bytes]
+    large = [digest for digest in missing if sizes[digest] > limits.packed_blob_bytes]
+    packs = group_records(small, limits.pack_bytes)
+    with ThreadPoolExecutor(PACK_WORKERS) as pool:
+        _finish(
+            pool,
+            [
+                *(pool.submit(_send_pack, store, registry, pack, progress) for pack in packs),
+                *(
+                    pool.submit(_upload, store, registry, digest, sizes[digest], missing[digest], progress)
+                    for digest in large
+                ),
+            ],
+        )
+    return list(missing)
+
+
+def _send_pack(store: Store, registry: Registry, pack: list[tuple[str, int]], progress: Progress) -> None:
+    try:
+        registry.send_pack(PackBody(store, pack, progress.advance))
+    except BadRequest as error:
+        raise _explain_refusal(store, [digest for digest, _ in pack], error) from error
+
+
+def _upload(store: Store, registry: Registry, digest: str, size: int, url: str, progress: Progress) -> None:
+    try:
+        # A stream of length 0 would be sent in chunks; some object stores refuse that.
+        body = BlobBody(store, digest, size, progress.advance) if size else b""
+        registry.http.open("PUT", url, signed=True, body=body).close()
+    except BadRequest as error:
+        raise _explain_refusal(store, [digest], error) from error
+
+
+def _explain_refusal(store: Store, digests: Iterable[str], error: BadRequest) -> Exception:
+    """A site refuses bytes that do not fit their digest; look whose fault that is."""
+    for digest in digests:
+        with store.get_blob_path(digest).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                return BlobDamaged(
+                    f"The file changed while it was sent: blob {digest[:12]} of the local store is damaged. "
+                    "Run `pulsar verify`, then build or install again."
+                )
+    return error
+
+
+def _send_plain(
+    store: Store,
+    registry: Registry,
+    package: Handle,
+    digest: str,
+    tree: Mapping[str, object],
+    sizes: Mapping[str, int],
+    progress: Progress,
+) -> list[str]:
+    """As Quilt's own client does it: ask for URLs, then HEAD and PUT for each blob."""
+    answer = registry.put_package(package, digest, tree, sizes, dry_run=True)
+    urls = answer.get("upload_urls")
+    if not isinstance(urls, dict) or urls.keys() != sizes.keys():
+        raise ProtocolError("The registry did not give an upload address for each blob.")
+    progress.start("push", sum(sizes.values()))
+    with ThreadPoolExecutor(PLAIN_WORKERS) as pool:
+        jobs = [
+            pool.submit(_upload_plain, store, registry, blob, size, urls[blob], progress)
+            for blob, size in sizes.items()
+        ]
+        _finish(pool, jobs)
+    return [blob for blob, job in zip(sizes, jobs, strict=True) if job.result()]
+
+
+def _upload_plain(
+    store: Store, registry: Registry, digest: str, size: int, urls: object, progress: Progress
+) -> bool:
+    if (
+        not isinstance(urls, dict)
+        or not isinstance(urls.get("head"), str)
+        or not isinstance(urls.get("put"), str)
+    ):
+        raise ProtocolError("The registry did not give an upload address for each blob.")
+    with registry.http.open(
+        "HEAD", urls["head"], signed=True, allowed=frozenset({400, 403, 404})
+    ) as response:
+        if response.ok:
+            progress.advance(size)
+            return False
+    _upload(store, registry, digest, size, urls["put"], progress)
+    return True
+
+
+def _finish(pool: ThreadPoolExecutor, jobs: Sequence[Future[T]]) -> None:
+    """Wait for all; after the first failure, or Ctrl-C, nothing new is begun."""
+    try:
+        for job in wait(jobs, return_when=FIRST_EXCEPTION).done:
+            job.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,244 @@
+"""The calls of the registry protocol, one function each, with answers checked and typed.
+
+Here the wire's words (hash, object) become ours (digest, blob).
+"""
+
+import gzip
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from pulsar_client.errors import ManifestError, NotFound, ProtocolError
+from pulsar_client.handles import Handle
+from pulsar_client.http import Body, Http
+from pulsar_client.manifest import Group, is_digest, parse
+
+MAX_PACK_BYTES = 64 << 20  # B that we send or ask for at once, whatever the site would take
+MAX_PACKED_BLOB_BYTES = 4 << 20  # B; one such blob is held in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the site can do beyond Quilt's protocol."""
+
+    plain: bool  # a Quilt 2 registry: nothing of the below
+    features: frozenset[str] = frozenset()
+    missing_blobs: int = 1000  # digests in one question
+    pack_bytes: int = 0
+    packed_blob_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A revision as the site describes it."""
+
+    root: Group
+    sizes: dict[str, int]
+    urls: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One push."""
+
+    digest: str
+    created_at: float  # seconds since the epoch
+    author: str
+    tags: list[str]
+    versions: list[str]
+
+
+class Registry:
+    """A site, as far as packages are concerned."""
+
+    def __init__(self, http: Http) -> None:
+        self.http = http
+        self._capabilities: Capabilities | None = None
+
+    def get_user(self) -> dict[str, Any]:
+        """The person whose key is used, as core describes him: ``id``, ``username`` ..."""
+        user: dict[str, Any] = _expect(self.http.get_json("GET", "/users/me"), "response", dict)
+        _expect(user, "username", str)
+        return user
+
+    def get_capabilities(self) -> Capabilities:
+        """Asked once; a plain Quilt registry is recognised by its 404."""
+        if self._capabilities is None:
+            try:
+                self._capabilities = _parse_capabilities(self.http.get_json("GET", "/api/capabilities"))
+            except NotFound:
+                self._capabilities = Capabilities(plain=True)
+                self.http.scheme = "Bearer"
+        return self._capabilities
+
+    # Blobs
+
+    def list_missing(self, sizes: Mapping[str, int]) -> dict[str, str]:
+        """The blobs that have to be sent, each with the signed URL for those too large for a pack."""
+        missing: dict[str, str] = {}
+        limit = self.get_capabilities().missing_blobs
+        items = list(sizes.items())
+        for start in range(0, len(items), limit):
+            asked = dict(items[start : start + limit])
+            answer = self._send("POST", "/api/objects/missing", {"objects": asked})
+            part = _expect(answer, "missing", dict)
+            if not part.keys() <= asked.keys() or not all(isinstance(url, str) for url in part.values()):
+                raise ProtocolError("The site misses blobs that it was not asked about.")
+            missing.update(part)
+        return missing
+
+    def send_pack(self, body: Body) -> None:
+        """Send small blobs; when this returns they are stored for good."""
+        headers = {"Content-Type": "application/octet-stream"}
+        self.http.get_json("POST", "/api/objects/pack", body=body, headers=headers)
+
+    def open_pack(self, digests: Sequence[str]) -> requests.Response:
+        """The stream of a pack with the blobs asked for."""
+        return self.http.open(
+            "POST", "/api/objects/fetch", body=_encode({"objects": list(digests)}), headers=_JSON_HEADERS
+        )
+
+    # Packages
+
+    def put_package(
+        self,
+        package: Handle,
+        digest: str,
+        tree: Mapping[str, Any],
+        sizes: Mapping[str, int],
+        *,
+        dry_run: bool = False,
+        public: bool = False,
+        team: bool = False,
+        message: str = "",
+    ) -> dict[str, Any]:
+        """Push the tree of a revision; the blobs must be there unless ``dry_run``."""
+        body = {
+            "dry_run": dry_run,
+            "is_public": public,
+            "is_team": team,
+            "description": message,
+            "contents": tree,
+            "sizes": sizes,
+        }
+        answer = self._send("PUT", f"/api/package/{package.package}/{digest}", body)
+        if not isinstance(answer, dict):
+            raise ProtocolError("The site did not say what became of the package.")
+        return answer
+
+    def get_package(self, package: Handle, digest: str) -> Remote:
+        """The tree of a revision, and the sizes and URLs of the blobs below ``package.path``."""
+        path = f"/api/package/{package.package}/{digest}"
+        query = {"subpath": "/".join(package.path)} if package.path else None
+        answer = self.http.get_json("GET", path, query=query)
+        try:
+            root = parse(_expect(answer, "contents", dict))
+        except ManifestError as error:
+            raise ProtocolError(f"The site sent a tree that is not allowed: {error}") from error
+        sizes, urls = _expect(answer, "sizes", dict), _expect(answer, "urls", dict)
+        if not all(is_digest(name) and type(size) is int and size >= 0 for name, size in sizes.items()):
+            raise ProtocolError("The site sent sizes that are not allowed.")
+        if not all(isinstance(url, str) for url in urls.values()):
+            raise ProtocolError("The site sent URLs that are not allowed.")
+        return Remote(root, sizes, urls)
+
+    def list_packages(self, owner: str) -> list[dict[str, Any]]:
+        """``{"name", "is_public", "is_team"}`` of what this user may see, by name."""
+        answer = self.http.get_json("GET", f"/api/package/{owner}/")
+        packages: list[dict[str, Any]] = _expect(answer, "packages", list)
+        for package in packages:
+            _expect(package, "name", str)
+        return packages
+
+    def list_log(self, package: Handle) -> list[LogEntry]:
+        """All pushes, oldest first."""
+        answer = self.http.get_json("GET", f"/api/log/{package.package}/")
+        return [_parse_log_entry(entry) for entry in _expect(answer, "logs", list)]
+
+    def get_tag(self, package: Handle, tag: str) -> str:
+        """The top digest that a tag names.
+
+        :raises NotFound: if there is no such tag, or no such package for this user.
+        """
+        answer = self.http.get_json("GET", f"/api/tag/{package.package}/{quote(tag, safe='')}")
+        digest: str = _expect(answer, "hash", str)
+        if not is_digest(digest):
+            raise ProtocolError(f"The site's tag {tag!r} does not name a revision.")
+        return digest
+
+    def put_tag(self, package: Handle, tag: str, digest: str) -> None:
+        """Create or move a tag."""
+        self._send("PUT", f"/api/tag/{package.package}/{quote(tag, safe='')}", {"hash": digest})
+
+    # Access
+
+    def list_access(self, package: Handle) -> list[str]:
+        """Who may read: names of users, and ``public`` or ``team``."""
+        users = _expect(self.http.get_json("GET", f"/api/access/{package.package}/"), "users", list)
+        return [str(user) for user in users]
+
+    def add_access(self, package: Handle, user: str) -> None:
+        """Let ``user`` read."""
+        self._send("PUT", f"/api/access/{package.package}/{quote(user, safe='')}", {})
+
+    def remove_access(self, package: Handle, user: str) -> None:
+        """Let ``user`` no longer read."""
+        self.http.get_json("DELETE", f"/api/access/{package.package}/{quote(user, safe='')}")
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+        return self.http.get_json(method, path, body=_encode(body), headers=_JSON_HEADERS)
+
+
+_JSON_HEADERS = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+
+
+def _encode(body: Mapping[str, Any]) -> bytes:
+    # Digests do not compress well, names do; a higher level costs more than it saves.
+    return gzip.compress(json.dumps(body, separators=(",", ":")).encode(), compresslevel=3, mtime=0)
+
+
+def _expect(answer: object, key: str, kind: type) -> Any:
+    value = answer.get(key) if isinstance(answer, dict) else None
+    if not isinstance(value, kind):
+        raise ProtocolError(f"The site's answer has no usable {key!r}.")
+    return value
+
+
+def _get_limit(limits: Mapping[str, Any], name: str, ours: int) -> int:
+    value = limits.get(name)
+    if type(value) is not int or value < 1:
+        raise ProtocolError(f"The site's limit {name!r} is not a number above zero.")
+    return min(value, ours)
+
+
+def _parse_capabilities(answer: object) -> Capabilities:
+    features = frozenset(str(feature) for feature in _expect(answer, "features", list))
+    limits = _expect(answer, "limits", dict)
+    if "missing" not in features or "pack" not in features:
+        return Capabilities(plain=True, features=features)
+    return Capabilities(
+        plain=False,
+        features=features,
+        missing_blobs=_get_limit(limits, "missing_objects", 100_000),
+        pack_bytes=_get_limit(limits, "pack_bytes", MAX_PACK_BYTES),
+        packed_blob_bytes=_get_limit(limits, "pack_object_bytes", MAX_PACKED_BLOB_BYTES),
+    )
+
+
+def _parse_log_entry(entry: object) -> LogEntry:
+    created = entry.get("created") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(created, int | float):
+        raise ProtocolError("The site's log has an entry without a time.")
+    digest = _expect(entry, "hash", str)
+    return LogEntry(
+        digest, float(created), str(entry.get("author")), _texts(entry, "tags"), _texts(entry, "versions")
+    )
+
+
+def _texts(entry: Mapping[str, Any], key: str) -> list[str]:
+    values: Iterable[object] = entry.get(key) or []
+    return [str(value) for value in values]
