@@ -1,0 +1,248 @@
+"""`install`: a revision of the site comes into the local store.
+
+Every byte is hashed before it gets a name that counts, and the local ``latest`` moves only when all is here.
+Interrupted, it goes on where it was: finished blobs are kept, large ones continue in their middle.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from pulsar_client.errors import (
+    ConfigurationError,
+    ConnectionFailed,
+    DigestMismatch,
+    NotFound,
+    ProtocolError,
+)
+from pulsar_client.files import require_space
+from pulsar_client.handles import Handle
+from pulsar_client.manifest import find_node, get_top_digest, is_digest, list_blobs
+from pulsar_client.packs import group_records, read_records
+from pulsar_client.progress import Progress
+from pulsar_client.registry import Registry, Remote
+from pulsar_client.store import Store
+
+WORKERS = 8
+CHUNK_BYTES = 1 << 20
+ATTEMPTS = 4  # for one blob whose connection breaks in the middle; each goes on where the last one stopped
+MIN_SHORT_DIGEST = 6  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class InstallResult:
+    """What `install` did."""
+
+    package: str
+    digest: str
+    fetched: int  # blobs
+    fetched_bytes: int
+
+
+def install(
+    store: Store,
+    registry: Registry,
+    package: Handle,
+    *,
+    digest: str | None,
+    tag: str | None,
+    progress: Progress,
+) -> InstallResult:
+    """Fetch a revision (by default ``latest``) and make it the local ``latest``.
+
+    :param package: with a path, only that part's blobs are fetched; the tree is always whole.
+    :param digest: a top digest, or its first 6 or more characters.
+    :raises DigestMismatch: if the site sends something else than it promised; nothing becomes visible then.
+    :raises NotEnoughSpace: before anything is fetched.
+    """
+    wanted = _find_revision(registry, package, digest, tag)
+    remote = registry.get_package(package, wanted)
+    if get_top_digest(remote.root) != wanted:
+        raise DigestMismatch(f"The site sent another tree than {wanted[:12]}.")
+    needed = _list_needed(remote, package)
+    missing = {blob: remote.sizes[blob] for blob in needed if store.find_blob_size(blob) is None}
+    total = sum(missing.values())
+    require_space(store.root, total)
+    if missing:
+        progress.start("install", total)
+        _fetch(store, registry, remote, missing, progress.advance)
+    store.put_revision(package, remote.root)
+    return InstallResult(package.package, wanted, len(missing), total)
+
+
+def _find_revision(registry: Registry, package: Handle, digest: str | None, tag: str | None) -> str:
+    registry.get_capabilities()  # First of all, since it decides how the key is sent.
+    if digest is None:
+        return registry.get_tag(package, tag or "latest")
+    if tag is not None:
+        raise ConfigurationError("A revision is chosen by its digest or by a tag: name one of them.")
+    digest = digest.lower()
+    if is_digest(digest):
+        return digest
+    if len(digest) < MIN_SHORT_DIGEST:
+        raise ConfigurationError(f"A shortened digest needs at least {MIN_SHORT_DIGEST} characters.")
+    found = {entry.digest for entry in registry.list_log(package) if entry.digest.startswith(digest)}
+    if len(found) != 1:
+        some = "no revision" if not found else "more than one revision"
+        raise ConfigurationError(f"{package.package} has {some} that begins with {digest!r}.")
+    return found.pop()
+
+
+def _list_needed(remote: Remote, package: Handle) -> set[str]:
+    """The blobs of the wanted part, and the metadata of the whole tree as far as the site offers it."""
+    node = find_node(remote.root, package.path)
+    if node is None:
+        raise NotFound(f"{package.package} has no entry {'/'.join(package.path)!r}.", status=404)
+    needed = list_blobs(node)
+    if not needed <= remote.sizes.keys() or not needed <= remote.urls.keys():
+        raise ProtocolError("The site does not say where all blobs of the tree are.")
+    extra = list_blobs(remote.root, metadata_only=True) & remote.sizes.keys() & remote.urls.keys()
+    return needed | extra
+
+
+def _fetch(
+    store: Store,
+    registry: Registry,
+    remote: Remote,
+    missing: dict[str, int],
+    advance: Callable[[int], None],
+) -> None:
+    limits = registry.get_capabilities()
+    small: dict[str, int] = {}
+    if "fetch" in limits.features:
+        small = {blob: size for blob, size in missing.items() if size <= limits.packed_blob_bytes}
+    with ThreadPoolExecutor(WORKERS) as pool:
+        jobs = [
+            pool.submit(_fetch_pack, store, registry, remote, dict(pack), advance)
+            for pack in group_records(small.items(), limits.pack_bytes)
+        ]
+        jobs += [
+            pool.submit(download, store, registry, blob, size, remote.urls[blob], advance)
+            for blob, size in missing.items()
+            if blob not in small
+        ]
+        try:
+            for job in jobs:
+                job.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _fetch_pack(
+    store: Store,
+    registry: Registry,
+    remote: Remote,
+    sizes: dict[str, int],
+    advance: Callable[[int], None],
+) -> None:
+    """Fetch small blobs together; what did not arrive is fetched one by one."""
+    written: dict[str, Path] = {}
+    try:
+        try:
+            with registry.open_pack(list(sizes)) as response:
+                for digest, data in read_records(_Stream(response), sizes):
+                    if digest not in written:
+                        written[digest] = store.make_temporary()
+                        written[digest].write_bytes(data)
+                        advance(len(data))
+        except ConnectionFailed:
+            pass  # What came is whole and verified.
+        store.keep_blobs([(path, digest) for digest, path in written.items()])
+    except BaseException:
+        for path in written.values():
+            path.unlink(missing_ok=True)
+        raise
+    for digest in sizes.keys() - written.keys():
+        download(store, registry, digest, sizes[digest], remote.urls[digest], advance)
+
+
+class _Stream:
+    """A streamed answer as something to read from."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            return bytes(self._response.raw.read(size, decode_content=True))
+        except Exception as error:
+            raise ConnectionFailed(f"The connection broke in the middle of a pack: {error}") from error
+
+
+def download(
+    store: Store, registry: Registry, digest: str, size: int, url: str, advance: Callable[[int], None]
+) -> None:
+    """Fetch one blob into the store, going on with what an earlier attempt left in ``tmp/``.
+
+    :raises DigestMismatch: if the bytes are wrong; they are thrown away.
+    :raises ConnectionFailed: if it broke too often; what came is kept for the next time.
+    """
+    with store.lock_download(digest):
+        if store.find_blob_size(digest) is not None:
+            return  # Someone else was faster.
+        part = store.temporary / f"{digest}.part"
+        for attempt in range(ATTEMPTS):
+            try:
+                _continue_part(registry, part, digest, size, url, advance)
+                break
+            except ConnectionFailed:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        _verify_part(part, digest)
+        store.keep_blobs([(part, digest)])
+
+
+def _continue_part(
+    registry: Registry, part: Path, digest: str, size: int, url: str, advance: Callable[[int], None]
+) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    if have > size:
+        part.unlink()
+        have = 0
+    if size == 0 or have == size:
+        part.touch()
+        return
+    with (
+        registry.http.open("GET", url, signed=True, headers={"Range": f"bytes={have}-"}) as response,
+        part.open("r+b" if have else "wb") as file,
+    ):
+        # A site may answer with all of it (200), and an old registry with something it once compressed.
+        whole = response.status_code != 206 or response.headers.get("Content-Encoding") not in {
+            None,
+            "identity",
+        }
+        if not whole and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise ProtocolError(f"The site sent another part of {digest[:12]} than it was asked for.")
+        have = 0 if whole else have
+        file.seek(have)
+        file.truncate()
+        _receive(response, file.fileno(), digest, size - have, advance)
+
+
+def _receive(
+    response: requests.Response, descriptor: int, digest: str, room: int, advance: Callable[[int], None]
+) -> None:
+    try:
+        for chunk in response.iter_content(CHUNK_BYTES):
+            room -= len(chunk)
+            if room < 0:
+                raise DigestMismatch(f"The site sent more bytes for {digest[:12]} than it promised.")
+            os.write(descriptor, chunk)
+            advance(len(chunk))
+    except requests.RequestException as error:
+        raise ConnectionFailed(f"The connection broke while {digest[:12]} was fetched: {error}") from error
+    if room:
+        raise ConnectionFailed(f"The connection ended {room} bytes before the end of {digest[:12]}.")
+
+
+def _verify_part(part: Path, digest: str) -> None:
+    with part.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != digest:
+        part.unlink()
+        raise DigestMismatch(f"The site sent wrong bytes for {digest[:12]}.")
