@@ -1,0 +1,242 @@
+"""The Python interface: everything that the ``pulsar`` command does, for scripts and notebooks."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pulsar_client import build as building
+from pulsar_client import verify as verifying
+from pulsar_client.build import BuildResult
+from pulsar_client.errors import ConfigurationError, NotInstalled
+from pulsar_client.handles import Handle, is_owner, parse_handle
+from pulsar_client.lazy import LazyModule
+from pulsar_client.manifest import Leaf, find_node, walk
+from pulsar_client.nodes import GroupNode, LeafNode, make_node
+from pulsar_client.progress import NoProgress, Progress
+from pulsar_client.settings import forget_login, load_settings, store_login
+from pulsar_client.store import Store
+from pulsar_client.verify import VerifyResult
+
+if TYPE_CHECKING:
+    from requests.adapters import BaseAdapter
+
+    from pulsar_client import export as exporting
+    from pulsar_client import http, registry
+    from pulsar_client import install as installing
+    from pulsar_client import push as pushing
+    from pulsar_client.export import ExportResult
+    from pulsar_client.install import InstallResult
+    from pulsar_client.push import PushResult
+    from pulsar_client.registry import LogEntry, Registry
+else:
+    exporting = LazyModule("pulsar_client.export")
+    http = LazyModule("pulsar_client.http")
+    installing = LazyModule("pulsar_client.install")
+    pushing = LazyModule("pulsar_client.push")
+    registry = LazyModule("pulsar_client.registry")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPackage:
+    """A package of the local store."""
+
+    package: str
+    digest: str  # of the latest revision
+    entries: int
+
+
+class Client:
+    """One site and one local store.
+
+    ``url``, ``key`` and ``home`` default to the environment and to what ``pulsar login`` stored; see
+    :mod:`pulsar_client.settings`. Nothing is opened or asked until it is needed. Packages are written
+    ``"owner/name"``, parts of them ``"owner/name/sub/path"``.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        home: str | os.PathLike[str] | None = None,
+        *,
+        progress: Progress | None = None,
+        transport: "BaseAdapter | None" = None,
+        backoff: float | None = None,
+    ) -> None:
+        """:param progress: told how far long work is.
+
+        :param transport: answers instead of the network, as in ``requests``.
+        :param backoff: seconds before the first retry; doubled for each further one.
+        """
+        self.settings = load_settings(url, key, home)
+        self.access = Access(self)
+        self._progress = progress or NoProgress()
+        self._transport = transport
+        self._backoff = backoff
+
+    @cached_property
+    def store(self) -> Store:
+        """The local store."""
+        return Store(self.settings.home)
+
+    @cached_property
+    def registry(self) -> "Registry":
+        """The calls of the site."""
+        options = {} if self._backoff is None else {"backoff": self._backoff}
+        return registry.Registry(
+            http.Http(self.settings.url, self.settings.key, transport=self._transport, **options)
+        )
+
+    def close(self) -> None:
+        """Close the connections to the site, if there are any."""
+        if "registry" in self.__dict__:
+            self.registry.http.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def login(self) -> str:
+        """Check the key with the site, store it in the home folder, and return the user's name.
+
+        :raises ConfigurationError: if there is no key.
+        :raises Unauthenticated: if the site does not take it; nothing is stored then.
+        """
+        if not self.settings.key:
+            raise ConfigurationError("There is no key to log in with.")
+        username: str = self.registry.get_user()["username"]
+        store_login(self.settings.home, self.settings.url, username, self.settings.key)
+        return username
+
+    def logout(self) -> bool:
+        """Forget the stored key of this site; returns whether there was one."""
+        return forget_login(self.settings.home, self.settings.url)
+
+    def whoami(self) -> dict[str, Any]:
+        """The user whose key is used."""
+        return self.registry.get_user()
+
+    def build(
+        self,
+        package: str,
+        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        raw: bool = False,
+    ) -> BuildResult:
+        """Make a revision from files or one folder. CSV and TSV become tables unless ``raw``."""
+        listed = [paths] if isinstance(paths, str | os.PathLike) else paths
+        return building.build(
+            self.store,
+            parse_handle(package),
+            [Path(path) for path in listed],
+            raw=raw,
+            progress=self._progress,
+        )
+
+    def push(
+        self, package: str, *, public: bool = False, team: bool = False, message: str = ""
+    ) -> "PushResult":
+        """Send the latest local revision to the site."""
+        return pushing.push(
+            self.store,
+            self.registry,
+            parse_handle(package),
+            public=public,
+            team=team,
+            message=message,
+            progress=self._progress,
+        )
+
+    def install(self, package: str, *, digest: str | None = None, tag: str | None = None) -> "InstallResult":
+        """Fetch a revision from the site: ``latest``, another ``tag``, or a (shortened) ``digest``."""
+        return installing.install(
+            self.store,
+            self.registry,
+            parse_handle(package, with_path=True),
+            digest=digest,
+            tag=tag,
+            progress=self._progress,
+        )
+
+    def export(
+        self,
+        package: str,
+        folder: str | os.PathLike[str] = ".",
+        *,
+        parquet: bool = False,
+        force: bool = False,
+    ) -> "ExportResult":
+        """Write the entries of the latest local revision as ordinary files."""
+        return exporting.export(
+            self.store,
+            parse_handle(package, with_path=True),
+            Path(folder),
+            parquet=parquet,
+            force=force,
+            progress=self._progress,
+        )
+
+    def load(self, package: str) -> GroupNode | LeafNode:
+        """The latest local revision, or a part of it, as lazy nodes."""
+        handle = parse_handle(package, with_path=True)
+        root = self.store.get_tree(handle, self.store.get_latest(handle))
+        node = find_node(root, handle.path)
+        if node is None:
+            raise NotInstalled(f"{handle.package} has no entry {'/'.join(handle.path)!r}.")
+        return make_node(self.store, package, node)
+
+    def ls(self, owner: str | None = None) -> "list[LocalPackage] | list[dict[str, Any]]":
+        """:meth:`list_local`, or with an owner :meth:`list_remote`: what the command of this name prints."""
+        return self.list_local() if owner is None else self.list_remote(owner)
+
+    def list_local(self) -> "list[LocalPackage]":
+        """The packages of the local store, by name."""
+        return [self._describe(package) for package in self.store.list_packages()]
+
+    def list_remote(self, owner: str) -> "list[dict[str, Any]]":
+        """``{"name", "is_public", "is_team"}`` of those of ``owner`` that the site lets you see."""
+        if not is_owner(owner):
+            raise ConfigurationError(f"{owner!r} cannot be the name of a user.")
+        return self.registry.list_packages(owner)
+
+    def _describe(self, package: Handle) -> LocalPackage:
+        digest = self.store.get_latest(package)
+        entries = sum(isinstance(node, Leaf) for _, node in walk(self.store.get_tree(package, digest)))
+        return LocalPackage(package.package, digest, entries)
+
+    def log(self, package: str) -> "list[LogEntry]":
+        """All pushes of a package on the site, newest first."""
+        return self.registry.list_log(parse_handle(package))[::-1]
+
+    def verify(self, package: str) -> VerifyResult:
+        """Hash the blobs of the latest local revision again; damaged ones are taken out of the store."""
+        return verifying.verify(self.store, parse_handle(package), progress=self._progress)
+
+
+class Access:
+    """Who may read a package: users by name, ``public`` for everyone, ``team`` for all who are logged in."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self, package: str) -> list[str]:
+        """The names, as the site orders them."""
+        return self._client.registry.list_access(parse_handle(package))
+
+    def add(self, package: str, user: str) -> None:
+        """Share with ``user``. :raises Conflict: if it is shared already."""
+        self._client.registry.add_access(parse_handle(package), user)
+
+    def remove(self, package: str, user: str) -> None:
+        """Share no longer. :raises NotFound: if it was not shared."""
+        self._client.registry.remove_access(parse_handle(package), user)
+
+
+def load(package: str) -> GroupNode | LeafNode:
+    """``Client().load(package)``: a package of the default local store as lazy nodes."""
+    return Client().load(package)
