@@ -1,0 +1,34 @@
+"""pulsar build"""
+
+import click
+
+from pulsar_client.console import PulsarCommand, find_output, open_client
+from pulsar_client.files import format_bytes
+
+
+@click.command(cls=PulsarCommand)
+@click.argument("package", metavar="OWNER/NAME")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(exists=True))
+@click.option("--raw", is_flag=True, help="Keep every file as it is, tables too.")
+def command(package: str, paths: tuple[str, ...], raw: bool) -> None:
+    """Make a revision of a package from files or a folder.
+
+    CSV and TSV files become tables (Parquet); Parquet files are taken as they are; all others are kept as
+    plain files. One folder: what is in it becomes the package. Hidden files are left out. Files that did not
+    change since the last build are not read again.
+
+    \b
+    Examples:
+      pulsar build demo/flights flights.csv
+      pulsar build demo/survey data/
+      pulsar build demo/export --raw dump.csv notes.txt
+    """
+    with open_client() as client:
+        result = client.build(package, paths, raw=raw)
+    output = find_output()
+    skipped = f", {result.skipped} hidden left out" if result.skipped else ""
+    output.say(
+        f"Built {result.package}: {result.entries} entries, {format_bytes(result.blob_bytes)}, "
+        f"{result.new} read{skipped}."
+    )
+    output.show(result, lambda: iter([result.digest]))

@@ -1,0 +1,30 @@
+"""pulsar log"""
+
+from datetime import UTC, datetime
+
+import click
+
+from pulsar_client.console import PulsarCommand, find_output, format_table, open_client
+
+
+@click.command(cls=PulsarCommand)
+@click.argument("package", metavar="OWNER/NAME")
+def command(package: str) -> None:
+    """Show the pushes of a package, newest first.
+
+    \b
+    Example:
+      pulsar log demo/flights
+    """
+    with open_client() as client:
+        entries = client.log(package)
+    rows = [
+        {
+            "digest": entry.digest[:12],
+            "time": datetime.fromtimestamp(entry.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+            "author": entry.author,
+            "names": " ".join(entry.tags + entry.versions),
+        }
+        for entry in entries
+    ]
+    find_output().show(entries, lambda: format_table(rows))

@@ -1,0 +1,111 @@
+"""What all commands share: their options, and how they speak."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pulsar_client.lazy import LazyModule
+from pulsar_client.progress import NoProgress, Progress
+
+if TYPE_CHECKING:
+    from pulsar_client import bars
+    from pulsar_client.client import Client
+    from pulsar_client.client import Client as make_client
+else:
+    bars = LazyModule("pulsar_client.bars")  # rich, and only on a terminal
+
+    def make_client(*args: Any, **options: Any) -> "Client":
+        return LazyModule("pulsar_client.client").Client(*args, **options)
+
+
+@dataclass
+class Output:
+    """How this run was asked to speak."""
+
+    json: bool = False
+    quiet: bool = False
+    debug: bool = False
+
+    def say(self, text: str) -> None:
+        """Tell a person what was done; on standard error, so that pipes carry data only."""
+        if not (self.quiet or self.json):
+            click.echo(make_one_line(text), err=True)
+
+    def show(self, data: Any, lines: Callable[[], Iterator[str]]) -> None:
+        """Print the result: ``data`` as JSON if asked to, otherwise ``lines()``."""
+        if self.json:
+            click.echo(json.dumps(data, default=_as_json, indent=2, ensure_ascii=False))
+        else:
+            for line in lines():
+                click.echo(make_one_line(line))
+
+
+_output = Output()
+
+
+def find_output() -> Output:
+    """How the present run was asked to speak; the default outside of one."""
+    return _output
+
+
+class PulsarCommand(click.Command):
+    """A command with ``--json``, ``--quiet`` and ``--debug``."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.params += [
+            _make_switch("--json", "Print the result as JSON."),
+            _make_switch("--quiet", "Say nothing but results and errors.", "-q"),
+            _make_switch("--debug", "Show a traceback when something fails."),
+        ]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. A new answer to how we speak for each run, also in one process."""
+        _output.__dict__.update({name: ctx.params.pop(name) for name in ("json", "quiet", "debug")})
+        return super().invoke(ctx)
+
+
+def _make_switch(name: str, text: str, *short: str) -> click.Option:
+    return click.Option([name, *short], is_flag=True, help=text)
+
+
+@contextmanager
+def open_client(**options: Any) -> Iterator["Client"]:
+    """A client that shows bars on a terminal."""
+    with _open_progress() as progress, make_client(progress=progress, **options) as client:
+        yield client
+
+
+@contextmanager
+def _open_progress() -> Iterator[Progress]:
+    if _output.quiet or _output.json or not sys.stderr.isatty():
+        yield NoProgress()
+        return
+    with bars.open_bars() as progress:
+        yield progress
+
+
+def make_one_line(text: str) -> str:
+    """Without line ends and control characters: what a site sends must not steer the terminal."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+|\n", " ", text).strip()
+
+
+def format_table(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Rows of equal keys as aligned columns."""
+    if not rows:
+        return
+    widths = {key: max(len(row[key]) for row in rows) for key in rows[0]}
+    for row in rows:
+        yield "  ".join(row[key].ljust(widths[key]) for key in rows[0]).rstrip()
+
+
+def _as_json(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
