@@ -1,0 +1,315 @@
+"""A home folder, a client, and a small site that speaks the registry protocol over real connections."""
+
+import gzip
+import hashlib
+import io
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from pulsar_client.client import Client
+from pulsar_client.errors import ManifestError
+from pulsar_client.manifest import get_top_digest, list_blobs, parse
+from pulsar_client.packs import HEADER_BYTES, make_header
+
+LIMITS = {"missing_objects": 40, "pack_bytes": 20_000, "pack_object_bytes": 2_000}
+
+
+class Site:
+    """The state of the small site, and knobs for what shall go wrong."""
+
+    def __init__(self):
+        self.key = "secret-key"
+        self.plain = False  # answer like a Quilt 2 registry
+        self.features = ["missing", "pack", "fetch"]
+        self.blobs = {}
+        self.trees = {}
+        self.latest = {}
+        self.pushes = []
+        self.access = {}
+        self.requests = []  # "METHOD /path" of everything that arrived
+        self.authorizations = []
+        self.busy = []  # statuses to answer with first, once each
+        self.retry_after = "0"
+        self.cut_after = None  # bytes of a download after which the connection breaks, once
+        self.spoil = {}  # digest -> bytes to send instead
+        self.sizes = {}  # digest -> size to claim instead
+        self.forget_range = False
+        self.fail_after_packs = None  # accept so many packs, then answer 500
+        self.lock = threading.Lock()
+
+    def count(self, pattern):
+        return sum(bool(re.fullmatch(pattern, request)) for request in self.requests)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # Otherwise each answer waits 40 ms for the client's acknowledgement.
+
+    @property
+    def site(self):
+        return self.server.site
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        self.route()
+
+    do_PUT = do_POST = do_DELETE = do_HEAD = do_GET
+
+    def route(self):
+        path, _, query = self.path.partition("?")
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        with self.site.lock:
+            self.site.requests.append(f"{self.command} {path}")
+            if "Authorization" in self.headers:
+                self.site.authorizations.append(self.headers["Authorization"])
+            busy = self.site.busy.pop(0) if self.site.busy else None
+        if busy:
+            self.answer(busy, {"message": "busy"}, {"Retry-After": self.site.retry_after})
+            return
+        for method, pattern, handle in ROUTES:
+            match = re.fullmatch(pattern, path)
+            if match and method == self.command:
+                if not path.startswith("/blob/") and not self.is_allowed():
+                    self.answer(401, {"message": "Invalid authorization.", "code": "unauthenticated"})
+                else:
+                    handle(self, *match.groups(), body=body, query=query)
+                return
+        self.answer(404, {"message": "Resource does not exist.", "code": "not_found"})
+
+    def is_allowed(self):
+        scheme = "Bearer" if self.site.plain and self.path != "/api/capabilities" else "Token"
+        return self.headers.get("Authorization") == f"{scheme} {self.site.key}"
+
+    def answer(self, status, data, headers=()):
+        body = data if isinstance(data, bytes) else json.dumps(data).encode()
+        self.send_response(status)
+        for name, value in dict(headers).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def get_user(self, body, query):
+        self.answer(200, {"status": "success", "response": {"id": 7, "username": "demo"}})
+
+    def get_capabilities(self, body, query):
+        if self.site.plain:
+            self.answer(404, {"message": "no"})
+        else:
+            self.answer(200, {"protocol": 2, "features": self.site.features, "limits": LIMITS})
+
+    def post_missing(self, body, query):
+        asked = json.loads(body)["objects"]
+        assert len(asked) <= LIMITS["missing_objects"]
+        self.answer(200, {"missing": {d: f"/blob/{d}?sig=1" for d in asked if d not in self.site.blobs}})
+
+    def post_pack(self, body, query):
+        assert len(body) <= LIMITS["pack_bytes"]
+        with self.site.lock:
+            if self.site.fail_after_packs is not None:
+                self.site.fail_after_packs -= 1
+                if self.site.fail_after_packs < 0:
+                    self.answer(500, {"message": "Something went wrong.", "code": "internal"})
+                    return
+        stream, stored = io.BytesIO(body), 0
+        while header := stream.read(HEADER_BYTES):
+            digest, size = header[:32].hex(), int.from_bytes(header[32:], "big")
+            assert size <= LIMITS["pack_object_bytes"]
+            data = stream.read(size)
+            if hashlib.sha256(data).hexdigest() != digest:
+                self.answer(400, {"message": f"Wrong bytes for {digest}", "code": "wrong_digest"})
+                return
+            self.site.blobs[digest] = data
+            stored += 1
+        self.answer(200, {"stored": stored})
+
+    def post_fetch(self, body, query):
+        digests = json.loads(body)["objects"]
+        pack = b"".join(
+            make_header(d, len(self.site.blobs[d])) + self.site.spoil.get(d, self.site.blobs[d])
+            for d in digests
+        )
+        self.answer(200, pack, {"Content-Type": "application/octet-stream"})
+
+    def put_blob(self, digest, body, query):
+        assert "Authorization" not in self.headers
+        assert "Content-Length" in self.headers
+        if hashlib.sha256(body).hexdigest() != digest:
+            self.answer(400, {"message": "Wrong bytes", "code": "wrong_digest"})
+            return
+        self.site.blobs[digest] = body
+        self.answer(200, {})
+
+    def head_blob(self, digest, body, query):
+        self.answer(200 if digest in self.site.blobs else 404, b"")
+
+    def get_blob(self, digest, body, query):
+        assert "Authorization" not in self.headers
+        data = self.site.spoil.get(digest, self.site.blobs[digest])
+        start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        if self.site.forget_range:
+            self.answer(200, data)
+            return
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(data) - start))
+        self.end_headers()
+        with self.site.lock:
+            cut, self.site.cut_after = self.site.cut_after, None
+        if cut is None:
+            self.wfile.write(data[start:])
+        else:
+            self.wfile.write(data[start : start + cut])
+            self.close_connection = True
+
+    def put_package(self, package, digest, body, query):
+        pushed = json.loads(body)
+        root = parse(pushed["contents"])
+        assert get_top_digest(root) == digest
+        needed = list_blobs(root)
+        if pushed["dry_run"]:
+            urls = {d: {"head": f"/blob/{d}?sig=h", "put": f"/blob/{d}?sig=p"} for d in needed}
+            self.answer(200, {"upload_urls": urls})
+            return
+        assert pushed["sizes"].keys() == needed
+        if not needed <= self.site.blobs.keys():
+            self.answer(400, {"message": "Objects are missing."})
+            return
+        self.site.trees[package, digest] = pushed["contents"]
+        self.site.pushes.append({**pushed, "hash": digest, "package": package})
+        self.site.access.setdefault(package, ["demo"])
+        self.answer(200, {"package_url": f"http://site/packages/{package}", "package_hash": digest})
+
+    def get_package(self, package, digest, body, query):
+        tree = self.site.trees.get((package, digest))
+        if tree is None:
+            self.answer(404, {"message": "Package hash does not exist", "code": "not_found"})
+            return
+        try:
+            needed = list_blobs(parse(tree))
+        except ManifestError:  # A test made the site hostile.
+            needed = set()
+        sizes = {d: self.site.sizes.get(d, len(self.site.blobs[d])) for d in needed}
+        self.answer(200, {"contents": tree, "sizes": sizes, "urls": {d: f"/blob/{d}?sig=1" for d in needed}})
+
+    def put_tag(self, package, tag, body, query):
+        self.site.latest[package] = json.loads(body)["hash"]
+        self.answer(200, {})
+
+    def get_tag(self, package, tag, body, query):
+        if tag != "latest" or package not in self.site.latest:
+            self.answer(404, {"message": f"Package {package} does not exist", "code": "not_found"})
+        else:
+            self.answer(200, {"hash": self.site.latest[package]})
+
+    def get_log(self, package, body, query):
+        logs = [
+            {"hash": push["hash"], "created": 1.5 + n, "author": "demo", "tags": None, "versions": ["1.0"]}
+            for n, push in enumerate(self.site.pushes)
+            if push["package"] == package
+        ]
+        self.answer(200, {"logs": logs})
+
+    def get_packages(self, owner, body, query):
+        names = sorted(name.split("/")[1] for name in self.site.access if name.startswith(f"{owner}/"))
+        self.answer(200, {"packages": [{"name": n, "is_public": True, "is_team": False} for n in names]})
+
+    def get_access(self, package, body, query):
+        self.answer(200, {"users": self.site.access[package]})
+
+    def put_access(self, package, user, body, query):
+        if user in self.site.access[package]:
+            self.answer(409, {"message": "The user already has access", "code": "conflict"})
+            return
+        self.site.access[package].append(user)
+        self.answer(200, {})
+
+    def delete_access(self, package, user, body, query):
+        self.site.access[package].remove(user)
+        self.answer(200, {})
+
+
+P = r"(\w+/\w+)"
+ROUTES = [
+    ("GET", "/users/me", Handler.get_user),
+    ("GET", "/api/capabilities", Handler.get_capabilities),
+    ("POST", "/api/objects/missing", Handler.post_missing),
+    ("POST", "/api/objects/pack", Handler.post_pack),
+    ("POST", "/api/objects/fetch", Handler.post_fetch),
+    ("PUT", "/blob/([0-9a-f]+)", Handler.put_blob),
+    ("HEAD", "/blob/([0-9a-f]+)", Handler.head_blob),
+    ("GET", "/blob/([0-9a-f]+)", Handler.get_blob),
+    ("PUT", f"/api/package/{P}/([0-9a-f]+)", Handler.put_package),
+    ("GET", f"/api/package/{P}/([0-9a-f]+)", Handler.get_package),
+    ("GET", r"/api/package/(\w+)/", Handler.get_packages),
+    ("PUT", f"/api/tag/{P}/(.+)", Handler.put_tag),
+    ("GET", f"/api/tag/{P}/(.+)", Handler.get_tag),
+    ("GET", f"/api/log/{P}/", Handler.get_log),
+    ("GET", f"/api/access/{P}/", Handler.get_access),
+    ("PUT", f"/api/access/{P}/(.+)", Handler.put_access),
+    ("DELETE", f"/api/access/{P}/(.+)", Handler.delete_access),
+]
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64  # A client opens many connections at once.
+    site: Site
+
+
+@pytest.fixture
+def site():
+    """A running site; ``site.url`` is its address."""
+    server = Server(("127.0.0.1", 0), Handler)
+    server.site = site = Site()
+    site.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield site
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def make_client(site, tmp_path):
+    """A client of the site with a home folder of its own per name."""
+    clients = []
+
+    def make(name="home", key="secret-key"):
+        client = Client(site.url, key, tmp_path / name, backoff=0.0)
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def client(make_client):
+    return make_client()
+
+
+@pytest.fixture
+def make_tree(tmp_path):
+    """Write files given as {path: bytes} into a new folder and return it."""
+
+    def make(files, name="data"):
+        for path, data in files.items():
+            target = tmp_path / name / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        return tmp_path / name
+
+    return make
