@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pulsar_client.blobs import Blob, Fingerprint
-from pulsar_client.errors import BuildError
 from pulsar_client.files import require_space
 from pulsar_client.handles import Handle
-from pulsar_client.ingest import hold_still, ingest_files
+from pulsar_client.ingest import hold_still, ingest_files, make_read_error
 from pulsar_client.lazy import LazyModule
 from pulsar_client.manifest import Group, Leaf, add_group, add_leaf
 from pulsar_client.progress import Progress
@@ -138,7 +137,7 @@ def _convert(store: Store, works: Iterable[_Work], progress: Progress) -> None:
             if store.find_blob_size(blob.digest) != blob.size:
                 store.keep_blobs([(temporary, blob.digest)])
         except OSError as error:
-            raise BuildError(f"{path} cannot be read: {error.strerror or error}") from error
+            raise make_read_error(path, error) from error
         finally:
             temporary.unlink(missing_ok=True)
         work.blob = blob

@@ -59,6 +59,29 @@ def hold_lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def hold_part(path: Path) -> Iterator[None]:
+    """Make an unfinished file, or take up one that was left, and keep everyone else out of it.
+
+    The lock is on the file itself, which leaves nothing behind when it gets its final name.
+    """
+    while True:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Whoever held it before has renamed or removed it; then this is no longer the file at ``path``.
+            if not _is_at(path, os.fstat(file.fileno())):
+                continue
+            yield
+            return
+
+
+def _is_at(path: Path, status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.stat(), status)
+    except FileNotFoundError:
+        return False
+
+
 def require_space(folder: Path, needed_bytes: int) -> None:
     """Refuse now what would fail later.
 

@@ -1,6 +1,7 @@
 """Files become blobs: read once, hashed on the way, copied into the local store."""
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pulsar_client.blobs import Blob, Fingerprint
-from pulsar_client.errors import BuildError
+from pulsar_client.errors import BuildError, NotEnoughSpace, PulsarError
 from pulsar_client.store import Store
 
 WORKERS = 4  # threads that hash; SHA-256 and the disk both work without the interpreter's lock
@@ -112,10 +113,13 @@ def _get_size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except OSError as error:
-        raise _make_read_error(path, error) from error
+        raise make_read_error(path, error) from error
 
 
-def _make_read_error(path: str, error: OSError) -> BuildError:
+def make_read_error(path: str, error: OSError) -> PulsarError:
+    """What it means that ``path`` could not be turned into a blob."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return NotEnoughSpace(f"The disk is full: {path} could not be copied into the local store.")
     return BuildError(f"{path} cannot be read: {error.strerror or error}")
 
 
@@ -146,7 +150,7 @@ def _ingest(store: Store, path: str) -> tuple[Blob, Fingerprint, Path | None]:
     except (OSError, BuildError) as error:
         if temporary is not None:
             temporary.unlink()
-        raise error if isinstance(error, BuildError) else _make_read_error(path, error) from error
+        raise error if isinstance(error, BuildError) else make_read_error(path, error) from error
     return blob, seen, temporary
 
 

@@ -20,7 +20,7 @@ from pulsar_client.errors import (
     NotFound,
     ProtocolError,
 )
-from pulsar_client.files import require_space
+from pulsar_client.files import hold_part, require_space
 from pulsar_client.handles import Handle
 from pulsar_client.manifest import find_node, get_top_digest, is_digest, list_blobs
 from pulsar_client.packs import group_records, read_records
@@ -146,10 +146,9 @@ def _fetch_pack(
         try:
             with registry.open_pack(list(sizes)) as response:
                 for digest, data in read_records(_Stream(response), sizes):
-                    if digest not in written:
-                        written[digest] = store.make_temporary()
-                        written[digest].write_bytes(data)
-                        advance(len(data))
+                    written[digest] = store.make_temporary()
+                    written[digest].write_bytes(data)
+                    advance(len(data))
         except ConnectionFailed:
             pass  # What came is whole and verified.
         store.keep_blobs([(path, digest) for digest, path in written.items()])
@@ -182,10 +181,11 @@ def download(
     :raises DigestMismatch: if the bytes are wrong; they are thrown away.
     :raises ConnectionFailed: if it broke too often; what came is kept for the next time.
     """
-    with store.lock_download(digest):
+    part = store.temporary / f"{digest}.part"
+    with hold_part(part):
         if store.find_blob_size(digest) is not None:
+            part.unlink()
             return  # Someone else was faster.
-        part = store.temporary / f"{digest}.part"
         for attempt in range(ATTEMPTS):
             try:
                 _continue_part(registry, part, digest, size, url, advance)
@@ -200,16 +200,15 @@ def download(
 def _continue_part(
     registry: Registry, part: Path, digest: str, size: int, url: str, advance: Callable[[int], None]
 ) -> None:
-    have = part.stat().st_size if part.exists() else 0
+    have = part.stat().st_size
     if have > size:
-        part.unlink()
+        os.truncate(part, 0)
         have = 0
-    if size == 0 or have == size:
-        part.touch()
+    if have == size:
         return
     with (
         registry.http.open("GET", url, signed=True, headers={"Range": f"bytes={have}-"}) as response,
-        part.open("r+b" if have else "wb") as file,
+        part.open("r+b") as file,
     ):
         # A site may answer with all of it (200), and an old registry with something it once compressed.
         whole = response.status_code != 206 or response.headers.get("Content-Encoding") not in {

@@ -51,13 +51,14 @@ def read_records(stream: Readable, sizes: dict[str, int]) -> Iterator[tuple[str,
 
     :param sizes: the blobs that were asked for; the caller keeps each small enough for memory.
     :raises DigestMismatch: if bytes do not fit their digest.
-    :raises ProtocolError: if the pack is cut, or holds what was not asked for.
+    :raises ProtocolError: if the pack is cut, or holds what was not asked for, or twice: so it has an end.
     """
+    expected = dict(sizes)
     while header := _read(stream, HEADER_BYTES, or_end=True):
         digest = header[:DIGEST_BYTES].hex()
         size = int.from_bytes(header[DIGEST_BYTES:], "big")
         # The size is compared before it is read: a hostile site must not choose how much memory we take.
-        if sizes.get(digest) != size:
+        if expected.pop(digest, None) != size:
             raise ProtocolError(f"The site sent {size} bytes as {digest[:12]}, which was not asked for.")
         data = _read(stream, size)
         if hashlib.sha256(data).hexdigest() != digest:

@@ -8,7 +8,7 @@ The layout is that of Quilt 2 (registry protocol, section 11.4), so an old clien
         tmp/                                 what is not finished yet
         cache/stat.sqlite                    what was built from which file (ours)
         damaged/<sha256>                     blobs that `verify` took out (ours)
-        locks/                               one empty file per package and download (ours)
+        locks/                               one empty file per package (ours)
         pkgs/Quilt/<owner>/<name>/contents/<top digest>    the tree as JSON
         pkgs/Quilt/<owner>/<name>/tags/latest              the top digest as text
 
@@ -117,13 +117,6 @@ class Store:
     def lock(self, package: Handle) -> Iterator[None]:
         """Be the only writer of ``package`` on this machine."""
         with hold_lock(self.root / "locks" / f"{package.owner}.{package.name}"):
-            yield
-
-    @contextlib.contextmanager
-    def lock_download(self, digest: str) -> Iterator[None]:
-        """Be the only one who fetches this blob."""
-        path = self.root / "locks" / f"{digest}.part"
-        with hold_lock(path):
             yield
 
     def list_packages(self) -> list[Handle]:

@@ -24,14 +24,14 @@ class Trickle(io.BytesIO):
         return super().read(min(size, 1))
 
 
-@given(st.lists(st.binary(max_size=50), max_size=8), st.sampled_from([io.BytesIO, Trickle]))
+@given(st.lists(st.binary(max_size=50), max_size=8, unique=True), st.sampled_from([io.BytesIO, Trickle]))
 def test_a_pack_gives_back_what_was_put_in(blobs, kind):
     records = list(read_records(kind(make_pack(blobs)), get_sizes(blobs)))
 
     assert [data for _, data in records] == blobs
 
 
-@given(st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=4), st.data())
+@given(st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=4, unique=True), st.data())
 def test_a_cut_pack_is_noticed_unless_it_ends_between_records(blobs, data):
     pack = make_pack(blobs)
     length = data.draw(st.integers(0, len(pack) - 1))
@@ -56,6 +56,11 @@ def test_a_record_that_was_not_asked_for_is_refused_before_it_is_read():
 
     with pytest.raises(ProtocolError, match="not asked for"):
         list(read_records(io.BytesIO(pack), {}))
+
+
+def test_a_pack_that_repeats_itself_for_ever_is_ended():
+    with pytest.raises(ProtocolError, match="not asked for"):
+        list(read_records(io.BytesIO(make_pack([b"x"] * 2)), get_sizes([b"x"])))
 
 
 @given(st.lists(st.integers(0, 30), max_size=30), st.integers(HEADER_BYTES + 30, 300))
