@@ -41,3 +41,10 @@ def open_input(path: Path, advance: Callable[[int], None]) -> Iterator[BinaryIO]
         file.seek(0)
         with CountingFile(file, advance) as counting:
             yield counting  # type: ignore[misc]  # RawIOBase has all that pyarrow calls.
+
+
+def count_columns(path: Path, delimiter: str) -> int:
+    """About how many columns the header has; delimiters inside quotes count too."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    return head.partition(b"\n")[0].count(delimiter.encode()) + 1

@@ -43,6 +43,7 @@ def convert(tmp_path):
 def small_blocks(monkeypatch):
     """Blocks of a few rows, so that a small file has many."""
     monkeypatch.setattr(tables, "BLOCK_BYTES", 40)
+    monkeypatch.setattr(tables, "BLOCK_BYTES_PER_COLUMN", 0)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +125,7 @@ def test_types_widen_to_what_reading_the_whole_file_gives(tmp_path_factory, rows
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "BLOCK_BYTES", 60)
+        patch.setattr(tables, "BLOCK_BYTES_PER_COLUMN", 0)
         tables.convert(source, "csv", target)
 
     assert frames.read_table([target]).equals(read(data.encode()))
