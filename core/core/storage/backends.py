@@ -84,6 +84,8 @@ class Found:
 class Backend(Protocol):
     """A place for bytes. Everything raises ``Unavailable`` when the place cannot be reached or used."""
 
+    many: int  # blobs that are settled and placed together at most: bounds the time under the rows' locks
+
     def stage(self, source: Source, expected: Expected) -> Staged:
         """Read ``source`` to its end. Memory: a constant, whatever the size.
 

@@ -7,11 +7,13 @@ Both are on one file system, so that a rename makes a blob visible at once. Fold
 needed: an app that cannot write starts, and says so when somebody uploads.
 """
 
+import ctypes
 import errno
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,9 +29,22 @@ __all__ = ["Folder"]
 log = logging.getLogger(__name__)
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # EFBIG: over the limit of the process or file system
-# From this many files on, one sync of everything costs less than telling the disk about each. Measured
-# with 10,000 files of 4 KiB on ext4: 0.9 s of CPU one by one, 0.25 s after one sync.
+# From this many files on, syncfs(2) on the whole file system costs less than fdatasync on each, which also
+# makes the disk empty its cache each time. Measured with 10,000 files of 4 KiB on ext4: 0.25 s of CPU and
+# 10 s of waiting on a busy disk one by one, 0.3 s of waiting at once.
 _MANY = 32
+_THREADS = 8  # folders that are synced at the same time
+
+
+def _find_syncfs() -> Callable[[int], int] | None:
+    """Python's ``os`` has only ``sync``, which does not say when the disk failed."""
+    try:
+        return cast(Callable[[int], int], ctypes.CDLL(None, use_errno=True).syncfs)
+    except (OSError, AttributeError):
+        return None
+
+
+_syncfs = _find_syncfs()
 
 
 class Folder:
@@ -39,6 +54,8 @@ class Folder:
     :param reserve: bytes that stay free: an upload that would go below is refused before it starts,
         and one of unknown size when it gets there.
     """
+
+    many = 5000
 
     def __init__(self, root: Path, reserve: int = 0) -> None:
         self.root = root
@@ -60,14 +77,10 @@ class Folder:
         return _StagedFile(digests, path)
 
     def settle(self, staged: Sequence[Staged]) -> None:
-        """See :class:`~core.storage.backends.Backend`.
-
-        ``os.sync`` pushes everything to the disk together, but it does not report what went wrong and
-        promises little; asking file by file afterwards does, and is cheap when nothing is left to write.
-        """
-        if len(staged) >= _MANY:
-            os.sync()
         with _answering():
+            if len(staged) >= _MANY and _syncfs is not None:
+                _sync(str(self._temporary), _sync_file_system)
+                return
             for one in staged:
                 _sync(cast(_StagedFile, one).path, os.fdatasync)
 
@@ -78,8 +91,7 @@ class Folder:
                 target = self._prefix + key_of(one.digests.sha256)
                 self._rename(cast(_StagedFile, one).path, target)
                 folders.add(os.path.dirname(target))
-            for folder in folders:
-                _sync(folder)
+            _sync_folders(folders)
 
     def open(self, digest: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         try:
@@ -200,6 +212,21 @@ def _sync(path: str, how: Callable[[int], None] = os.fsync) -> None:
         how(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_folders(folders: Collection[str]) -> None:
+    """Sync them together: the file system writes its journal once for all who wait at the same time."""
+    if len(folders) == 1:
+        _sync(next(iter(folders)))
+    else:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(_sync, folders))
+
+
+def _sync_file_system(descriptor: int) -> None:
+    assert _syncfs is not None
+    if _syncfs(descriptor):
+        raise OSError(ctypes.get_errno(), "syncfs failed")
 
 
 def _scan(folder: str | Path) -> Iterator[os.DirEntry[str]]:

@@ -14,7 +14,6 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -23,17 +22,17 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from core.errors import NoSpace, NotFound, TooLarge, Unavailable
+from core.errors import NoSpace, NotFound, Unavailable
 from core.storage.backends import Expected, Found, Source, Staged, key_of, receive
 from core.storage.digests import Digests
 from core.storage.disposition import content_disposition
+from core.storage.multipart import MAX_PARTS, Upload
 
 __all__ = ["S3", "connect"]
 
 log = logging.getLogger(__name__)
 
 PART_BYTES = 8 * 2**20
-MAX_PARTS = 10_000  # S3's limit for one object
 COPY_BYTES = 5 * 10**9  # S3 copies no more than this in one request
 _THREADS = 16  # small objects that are sent at the same time: a request waits more than it works
 _GONE = {"NoSuchKey", "NoSuchUpload", "404", "NotFound"}
@@ -71,6 +70,8 @@ class S3:
     :param part: bytes of a part; S3 wants at least 5 MiB.
     """
 
+    many = 500  # some seconds of requests, sixteen at a time
+
     def __init__(self, client: Any, bucket: str, prefix: str = "", part: int = PART_BYTES) -> None:
         self.client = client
         self.bucket = bucket
@@ -83,7 +84,7 @@ class S3:
         Memory: two parts. A part is 8 MiB; larger if the size is announced and 10,000 of them would not do.
         """
         part = max(self.part, -(-(expected.size or 0) // MAX_PARTS))
-        upload = _Upload(self, self._key(expected.sha256) if expected.sha256 else self._temporary_key(), part)
+        upload = Upload(self, self._key(expected.sha256) if expected.sha256 else self._temporary_key(), part)
         try:
             digests = receive(source, expected, upload.write)
             upload.finish()
@@ -204,7 +205,7 @@ class S3:
         if size <= COPY_BYTES:
             self.call("copy_object", target, CopySource=source)
             return
-        copy = _Upload(self, target, COPY_BYTES)
+        copy = Upload(self, target, COPY_BYTES)
         try:
             copy.begin()
             for start in range(0, size, COPY_BYTES):
@@ -244,63 +245,12 @@ class S3:
                 raise Unavailable
 
 
-@dataclass(slots=True)
-class _Upload:
-    """A multipart upload that begins when the first part is full; until then, bytes in memory."""
-
-    store: S3
-    key: str
-    part: int
-    id: str = ""
-    buffer: bytearray = field(default_factory=bytearray)
-    parts: list[dict[str, Any]] = field(default_factory=list)
-
-    def write(self, piece: bytes | memoryview) -> None:
-        self.buffer += piece
-        while len(self.buffer) > self.part:
-            self._send(self.buffer[: self.part])
-            del self.buffer[: self.part]
-
-    def finish(self) -> None:
-        """Send the rest, if anything was sent before."""
-        if self.id:
-            self._send(self.buffer)
-            self.buffer = bytearray()
-
-    def begin(self) -> None:
-        self.id = self.store.call("create_multipart_upload", self.key)["UploadId"]
-
-    def add_copy(self, source: dict[str, str], first: int, last: int) -> None:
-        """Add the bytes ``first`` to ``last`` of another object, without them coming here."""
-        asked = {"CopySource": source, "CopySourceRange": f"bytes={first}-{last}"}
-        number = len(self.parts) + 1
-        answer = self.store.call("upload_part_copy", self.key, UploadId=self.id, PartNumber=number, **asked)
-        self.parts.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
-
-    def abort(self) -> None:
-        """Give up. Never raises."""
-        if self.id:
-            self.store.abort_upload(self.key, self.id)
-            self.id = ""
-
-    def _send(self, data: bytearray) -> None:
-        if not self.id:
-            self.begin()
-        number = len(self.parts) + 1
-        if number > MAX_PARTS:
-            raise TooLarge("The size must be announced for an upload this large.")
-        answer = self.store.call(
-            "upload_part", self.key, UploadId=self.id, PartNumber=number, Body=bytes(data)
-        )
-        self.parts.append({"PartNumber": number, "ETag": answer["ETag"]})
-
-
 class _StagedObject(Staged):
     """Bytes in memory, or a multipart upload with all its parts."""
 
     __slots__ = ("digests", "upload")
 
-    def __init__(self, digests: Digests, upload: _Upload) -> None:
+    def __init__(self, digests: Digests, upload: Upload) -> None:
         self.digests = digests
         self.upload = upload
 

@@ -27,8 +27,8 @@ from core.storage.rows import batches, usable, write_rows
 
 __all__ = ["BlobStore"]
 
-# What put_many stages before it is written down: bounds the memory on S3 and the time under the lock.
-_MANY, _MANY_BYTES = 1000, 64 * 2**20
+# What put_many stages before it is written down, at most: bounds the memory where small blobs wait in it.
+_MANY_BYTES = 64 * 2**20
 # How much of its grace a blob may lose because being asked about did not count as use this time.
 _TOUCH = timedelta(minutes=10)
 
@@ -70,7 +70,7 @@ class BlobStore:
     def put_many(self, items: Iterable[Item], *, user_id: int | None = None) -> list[Digests]:
         """Store many, mostly small, blobs; what comes back has their order.
 
-        They are synced, written down and committed a thousand (or 64 MiB) at a time. An error ends
+        They are synced, written down and committed some thousands (or 64 MiB) at a time. An error ends
         it; what was committed by then stays, as if put one by one. The errors are those of :meth:`put`.
 
         :param items: ``(digest or None, size or None, bytes or a stream that ends where the blob ends)``,
@@ -85,7 +85,7 @@ class BlobStore:
                 staged.append(self.backend.stage(source, Expected(size, None, digest)))
                 done.append(staged[-1].digests)
                 held += done[-1].size
-                if len(staged) >= _MANY or held >= _MANY_BYTES:
+                if len(staged) >= self.backend.many or held >= _MANY_BYTES:
                     self._keep(staged, user_id)
                     staged, held = [], 0
             self._keep(staged, user_id)
