@@ -4,22 +4,23 @@ import gzip
 import time
 import zlib
 from contextlib import suppress
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from flask import Response, current_app, g, redirect, request
 from werkzeug.wsgi import get_input_stream, wrap_file
 
 from core.blueprint import Blueprint
-from core.db import db
 from core.errors import APIException, BadRequest, Forbidden, NotFound, Unavailable, UnsupportedMedia
 from core.requests import public, returns
 from core.storage.digests import PIECE_BYTES
 from core.storage.disposition import content_disposition
 from core.storage.factory import signer, store
 from core.storage.links import Grant, Op
-from core.storage.models import Blob
 from core.storage.ranges import Unsatisfiable, parse_range
-from core.users.models import User
+from core.users import services as users
+
+if TYPE_CHECKING:
+    from core.storage.models import Blob
 
 __all__ = ["bp"]
 
@@ -88,10 +89,14 @@ def _open_link(digest: str, ops: tuple[Op, ...]) -> Grant:
 
 def _check_sender(grant: Grant) -> None:
     """A link outlives the right to use it: who was locked or removed sends nothing more."""
-    if grant.user_id is not None:
-        user = db.session.get(User, grant.user_id)
-        if user is None or user.locked or not user.enabled:
-            raise Forbidden("This link is not valid.", code="link_invalid")
+    if grant.user_id is None:
+        return
+    try:
+        user = users.get_user(grant.user_id)
+    except NotFound:
+        user = None
+    if user is None or user.locked or not user.enabled:
+        raise Forbidden("This link is not valid.", code="link_invalid")
 
 
 def _answer_sent(grant: Grant) -> Response:
@@ -118,7 +123,7 @@ def _redirect(grant: Grant) -> Response | None:
     return answer
 
 
-def _send(blob: Blob) -> Response:
+def _send(blob: "Blob") -> Response:
     """The bytes, or the part that was asked for, straight from the back end. Memory: one piece."""
     if store().backend.size(blob.digest) != blob.size:
         # Fewer bytes than announced would be taken for the beginning of the next answer.
@@ -134,7 +139,7 @@ def _send(blob: Blob) -> Response:
     return answer
 
 
-def _wanted_part(blob: Blob) -> tuple[int, int] | None:
+def _wanted_part(blob: "Blob") -> tuple[int, int] | None:
     if request.method != "GET" or request.headers.get("If-Range", f'"{blob.digest}"') != f'"{blob.digest}"':
         return None
     try:
@@ -148,7 +153,7 @@ def _wanted_part(blob: Blob) -> tuple[int, int] | None:
         ) from None
 
 
-def _describe(answer: Response, blob: Blob, grant: Grant) -> Response:
+def _describe(answer: Response, blob: "Blob", grant: Grant) -> Response:
     headers: dict[str, Any] = {
         "Content-Type": grant.media_type or "application/octet-stream",
         "ETag": f'"{blob.digest}"',
