@@ -76,9 +76,21 @@ class LinkMaker:
         """
         return self.base + self.signer.download(digest, self.until, name=name, media_type=media_type)
 
-    def upload(self, digest: str, size: int, user_id: int | None = None) -> str:
-        """A URL that opens PUT of exactly these bytes, and HEAD: 200 once ``user_id`` has sent them."""
-        return self.base + self.signer.upload(digest, self.until, size=size, user_id=user_id)
+    def upload(
+        self,
+        digest: str,
+        size: int | None = None,
+        user_id: int | None = None,
+        *,
+        max_bytes: int | None = None,
+    ) -> str:
+        """A URL that opens PUT of exactly these bytes, and HEAD: 200 once ``user_id`` has sent them.
+
+        :param max_bytes: the most that is taken where the size is not known yet.
+        """
+        return self.base + self.signer.upload(
+            digest, self.until, size=size, max_bytes=max_bytes, user_id=user_id
+        )
 
 
 def links(life: int | None = None) -> LinkMaker:

@@ -2,6 +2,7 @@
 
     /blobs/<digest>?op=get&until=1767225600&name=run%207.csv&type=text%2Fcsv&sig=...
     /blobs/<digest>?op=put&until=1767225600&size=4096&user=7&sig=...
+    /blobs/<digest>?op=put&until=1767225600&max=5368709120&user=7&sig=...
 
 Everything but the address of the site is signed. A link for ``get`` opens GET and HEAD, one for ``put``
 PUT and HEAD; ``put`` says who sends the bytes, because he may be told afterwards that they are here.
@@ -33,7 +34,8 @@ class Grant:
 
     :param op: ``get`` or ``put``.
     :param until: seconds since 1970; the link ends there.
-    :param size: bytes, for ``put``.
+    :param size: bytes, for ``put``; None where the sender did not say it beforehand.
+    :param max_bytes: the most that is taken, for ``put`` without a size.
     :param user_id: who sends them, for ``put``.
     :param name: under which a browser saves the bytes, for ``get``; empty: it may show them.
     :param media_type: of the answer, for ``get``; empty: ``application/octet-stream``.
@@ -43,6 +45,7 @@ class Grant:
     digest: str
     until: int
     size: int | None = None
+    max_bytes: int | None = None
     user_id: int | None = None
     name: str = ""
     media_type: str = ""
@@ -68,9 +71,21 @@ class Links:
             query += f"&type={quote(media_type, safe='')}"
         return self._signed(digest, query)
 
-    def upload(self, digest: str, until: int, *, size: int, user_id: int | None = None) -> str:
-        """Path and query of a link that opens PUT of exactly these bytes, and HEAD."""
-        query = f"op=put&until={until}&size={size}"
+    def upload(
+        self,
+        digest: str,
+        until: int,
+        *,
+        size: int | None = None,
+        max_bytes: int | None = None,
+        user_id: int | None = None,
+    ) -> str:
+        """Path and query of a link that opens PUT of exactly these bytes, and HEAD.
+
+        :param max_bytes: the most that is taken where the size is not known yet.
+        """
+        limit = f"size={size}" if size is not None else f"max={max_bytes}"
+        query = f"op=put&until={until}&{limit}"
         if user_id is not None:
             query += f"&user={user_id}"
         return self._signed(digest, query)
@@ -91,10 +106,16 @@ class Links:
 
     def _is_ours(self, grant: Grant, signature: str) -> bool:
         # Signed again from what was read: it does not matter how a proxy or a client spelt the query.
-        if grant.size is None:
+        if grant.op == "get":
             link = self.download(grant.digest, grant.until, name=grant.name, media_type=grant.media_type)
         else:
-            link = self.upload(grant.digest, grant.until, size=grant.size, user_id=grant.user_id)
+            link = self.upload(
+                grant.digest,
+                grant.until,
+                size=grant.size,
+                max_bytes=grant.max_bytes,
+                user_id=grant.user_id,
+            )
         return hmac.compare_digest(link.rpartition("=")[2].encode(), signature.encode())
 
     def _signed(self, digest: str, query: str) -> str:
@@ -105,13 +126,13 @@ class Links:
 
 def _read(digest: str, args: Mapping[str, str]) -> Grant | None:
     """The grant that ``args`` spell, be it signed or not; None if they spell none."""
-    until, size = _number(args.get("until")), _number(args.get("size"))
+    until, size, most = (_number(args.get(key)) for key in ("until", "size", "max"))
     if until is None:
         return None
     if args.get("op") == "get":
         return Grant("get", digest, until, name=args.get("name", ""), media_type=args.get("type", ""))
-    if args.get("op") == "put" and size is not None:
-        return Grant("put", digest, until, size=size, user_id=_number(args.get("user")))
+    if args.get("op") == "put" and (size is None) != (most is None):
+        return Grant("put", digest, until, size=size, max_bytes=most, user_id=_number(args.get("user")))
     return None
 
 

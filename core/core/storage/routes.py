@@ -68,7 +68,9 @@ def put_blob(digest: str) -> Response:
     """
     grant = _open_link(digest, ("put",))
     _check_sender(grant)
-    store().put(_body(grant), digest=digest, size=grant.size, user_id=grant.user_id)
+    store().put(
+        _body(grant), digest=digest, size=grant.size, max_bytes=grant.max_bytes, user_id=grant.user_id
+    )
     return Response(status=201, headers={"ETag": f'"{digest}"'})
 
 
@@ -102,8 +104,9 @@ def _check_sender(grant: Grant) -> None:
 def _answer_sent(grant: Grant) -> Response:
     if grant.user_id is None or not store().known_to([grant.digest], grant.user_id):
         raise NotFound.of("Blob", grant.digest)
+    size = store().get(grant.digest).size
     store().touch([grant.digest])
-    return Response(headers={"Content-Length": str(grant.size), "ETag": f'"{grant.digest}"'})
+    return Response(headers={"Content-Length": str(size), "ETag": f'"{grant.digest}"'})
 
 
 def _redirect(grant: Grant) -> Response | None:
@@ -178,7 +181,7 @@ def _body(grant: Grant) -> BinaryIO:
         return cast(BinaryIO, _Body(zipped))
     if encoding != "identity":
         raise UnsupportedMedia("Content-Encoding is not supported, except gzip.")
-    if request.content_length not in (None, grant.size):
+    if grant.size is not None and request.content_length not in (None, grant.size):
         raise BadRequest(
             f"{request.content_length} bytes are announced, the link is for {grant.size}.", code="wrong_size"
         )

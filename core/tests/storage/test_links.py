@@ -34,6 +34,15 @@ def test_an_upload_link_says_what_was_put_in():
     assert links.open(digest, args, ("put",), 999) == Grant("put", DIGEST, 1000, size=5, user_id=7)
 
 
+def test_an_upload_link_without_a_size_says_how_much_is_taken():
+    digest, args = parts(links.upload(DIGEST, 1000, max_bytes=9, user_id=7))
+
+    assert links.open(digest, args, ("put",), 999) == Grant("put", DIGEST, 1000, max_bytes=9, user_id=7)
+    for change in ({"max": "10"}, {"size": "9"}, {"max": "", "size": "9"}):
+        with pytest.raises(Forbidden, match="not valid"):
+            links.open(digest, args | change, ("put",), 0)
+
+
 @pytest.mark.parametrize(
     "change",
     [
