@@ -1,6 +1,6 @@
 """Blueprints that say how the site shall treat them, and which paths are whose."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,9 @@ from flask import Response
 if TYPE_CHECKING:
     from core.errors import PulsarError
 
-__all__ = ["Blueprint", "Mount", "mount_of"]
+__all__ = ["BARE", "Blueprint", "Mount", "mount_of"]
+
+BARE = ""  # the auth scheme of those who send the key alone, without a word before it
 
 
 class Blueprint(flask.Blueprint):
@@ -20,10 +22,12 @@ class Blueprint(flask.Blueprint):
     :param error_formatter: builds the body of every error under the blueprint's paths, core's own
         errors (401, 404, 405, 413, 429, 500) included.
     :param auth_schemes: words accepted before the credentials in ``Authorization``, lower case.
-        ``token`` is core's own; ``bearer`` and ``basic`` are for clients that know nothing else.
+        ``token`` is core's own; ``bearer``, ``basic`` and :data:`BARE` (the key alone) are for
+        clients that know nothing else.
     :param owns: first path segments that belong to this blueprint although no rule of it matches,
         relative to its prefix. Default: everything below a prefix that is not ``/``.
-    :param max_body_bytes: largest request body; None means the site's ``MAX_CONTENT_LENGTH``.
+    :param max_body_bytes: largest request body, or the name of the setting that says so; None means
+        the site's ``MAX_CONTENT_LENGTH``.
     """
 
     def __init__(
@@ -35,7 +39,7 @@ class Blueprint(flask.Blueprint):
         error_formatter: Callable[["PulsarError"], Response] | None = None,
         auth_schemes: Sequence[str] = ("token",),
         owns: Sequence[str] = (),
-        max_body_bytes: int | None = None,
+        max_body_bytes: int | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name, import_name, **kwargs)
@@ -59,13 +63,15 @@ class Mount:
     max_body_bytes: int | None = None
 
     @classmethod
-    def of(cls, plugin: str, bp: flask.Blueprint, prefix: str) -> "Mount":
+    def of(cls, plugin: str, bp: flask.Blueprint, prefix: str, config: Mapping[str, Any]) -> "Mount":
         """How ``bp`` is treated when mounted at ``prefix``; a plain Flask blueprint gets the defaults."""
         options = {
             name: getattr(bp, name)
             for name in ("owns", "envelope", "error_formatter", "auth_schemes", "max_body_bytes")
             if hasattr(bp, name)
         }
+        if isinstance(setting := options.get("max_body_bytes"), str):
+            options["max_body_bytes"] = config[setting]
         return cls(plugin=plugin, prefix=prefix, **options)
 
     @property

@@ -17,7 +17,7 @@ from flask import g, request
 from sqlalchemy import select, update
 from werkzeug.datastructures import Authorization
 
-from core.blueprint import Mount
+from core.blueprint import BARE, Mount
 from core.db import db, now, own_transaction
 from core.errors import AccountDisabled, AccountLocked, Forbidden, KeyScope, Unauthenticated
 from core.permissions import GOD_MODE
@@ -135,6 +135,8 @@ def authenticate(mount: Mount) -> Identity:
         return anonymous()
     scheme, _, credentials = header.strip().partition(" ")
     scheme = scheme.lower()
+    if not credentials and BARE in mount.auth_schemes:
+        scheme, credentials = BARE, header
     if scheme not in mount.auth_schemes:
         return anonymous()
     if scheme == "basic":

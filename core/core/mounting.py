@@ -145,7 +145,7 @@ def _add_routes(app: Flask, plugin: Plugin) -> None:
     found = [getattr(place, name, None) for place in (module, routes) for name in ("bp", "bps") if place]
     for bp in _unique(found):
         prefix = _prefix(app, plugin, bp)
-        site_of(app).mounts[bp.name] = Mount.of(plugin.name, bp, prefix)
+        site_of(app).mounts[bp.name] = Mount.of(plugin.name, bp, prefix, app.config)
         if bp.name not in app.blueprints:
             app.register_blueprint(bp, url_prefix=prefix or None)
 

@@ -200,7 +200,9 @@ def read_json(max_bytes: int | None = None) -> Any:
         return {}
     try:
         return json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise BadJSON("The JSON is nested too deeply.") from None
+    except ValueError:
         raise BadJSON from None
 
 

@@ -8,6 +8,7 @@ and single look-ups, lists, counts and searches all use it. So a list never asks
 pages are full, and a count tells nothing of what the caller may not see.
 """
 
+from collections.abc import Collection
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -73,17 +74,22 @@ class Grant(Base):
     granted_at: Mapped[Timestamp]
 
 
-def can(level: Level, model: Any, identity: Identity) -> ColumnElement[bool]:
+def can(
+    level: Level, model: Any, identity: Identity, *, without: Collection[Audience] = ()
+) -> ColumnElement[bool]:
     """The rows of ``model`` with which ``identity`` may do what ``level`` says.
 
     :param model: a mapped class with the columns ``id`` and ``owner_id``.
+    :param without: of the public and everyone, those whose grants do not count on this site.
     """
     if identity.is_god:
         return true()
-    audiences = [Grant.audience == Audience.PUBLIC]
+    open_to = [Audience.PUBLIC, Audience.LOGGED_IN] if identity.authenticated else [Audience.PUBLIC]
+    audiences: list[ColumnElement[bool]] = [
+        Grant.audience.in_([audience for audience in open_to if audience not in without])
+    ]
     if identity.authenticated:
         audiences += [
-            Grant.audience == Audience.LOGGED_IN,
             and_(Grant.audience == Audience.USER, Grant.subject_id == identity.user_id),
             and_(Grant.audience == Audience.USER_CLASS, Grant.subject_id.in_(identity.user_class_ids)),
         ]
