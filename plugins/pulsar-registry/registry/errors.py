@@ -1,0 +1,48 @@
+"""How the registry words its errors: ``{"message", "code", "request_id"}``.
+
+The published client prints ``message`` as it is and crashes without one, so core's own errors under the
+registry's paths wear this body too.
+"""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from flask import Response, g
+
+from core.errors import BadRequest, NotFound, PulsarError, UnsupportedMedia
+from core.responses import json_response
+
+__all__ = ["LISTED_OBJECTS", "WrongObjects", "format_error", "no_such_package"]
+
+LISTED_OBJECTS: Final = 100  # digests that an error lists; who has more wrong knows what to do by then
+
+
+class WrongObjects(BadRequest):
+    """Some objects are not as the request says."""
+
+    code = "wrong_objects"
+
+    def __init__(self, message: str, digests: Sequence[str], *, status: int = 400) -> None:
+        super().__init__(message, details={"objects": list(digests[:LISTED_OBJECTS])})
+        self.status = HTTPStatus(status)
+
+
+def no_such_package(owner: str, name: str, *, anonymous: bool) -> NotFound:
+    """The same words for a package that is not there and for one the caller may not see."""
+    hint = " (do you need to log in?)" if anonymous else ""
+    return NotFound(f"Package {owner}/{name} does not exist{hint}")
+
+
+def format_error(error: PulsarError) -> Response:
+    """The body of every error under the registry's paths."""
+    # The protocol knows no 415: a body that cannot be read is a bad request like any other.
+    status = HTTPStatus.BAD_REQUEST if isinstance(error, UnsupportedMedia) else error.status
+    body: dict[str, Any] = {
+        "message": error.message,
+        "code": error.code,
+        "request_id": g.get("request_id"),
+    }
+    if isinstance(error, WrongObjects):
+        body |= error.details or {}
+    return json_response(body, status)

@@ -1,0 +1,111 @@
+"""Tables of the registry.
+
+A package's revisions, tags, versions and log go with it. Blobs are referred to in two places:
+:class:`PackageObject` names the files of all revisions of a package, :class:`Revision` its stored tree.
+"""
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.db import PK, Base, BigInt, BigText, Digest, Name, Timestamp, exact
+from core.storage.models import Blob
+from core.users.models import User
+
+__all__ = ["LogEntry", "Package", "PackageObject", "Revision", "Tag", "Version"]
+
+_USER = f"{User.__tablename__}.id"
+_BLOB = f"{Blob.__tablename__}.digest"
+_PACKAGE = "registry_packages.id"
+_REVISION = "registry_revisions.id"
+
+
+class Package(Base):
+    """A named collection of data, written ``owner/name``."""
+
+    __tablename__ = "registry_packages"
+    __table_args__ = (UniqueConstraint("owner_id", "name_key"),)
+
+    id: Mapped[PK]
+    owner_id: Mapped[int] = mapped_column(ForeignKey(_USER))
+    name: Mapped[Name]
+    # The name without case: Data and data are one name. Folding makes at most three characters of one.
+    name_key: Mapped[str] = mapped_column(exact(192))
+    description: Mapped[BigText]
+    created_at: Mapped[Timestamp]
+    updated_at: Mapped[Timestamp]
+
+
+class Revision(Base):
+    """One immutable state of a package, known by the top hash of its tree.
+
+    The tree is a blob (see :mod:`registry.stored`): at 100,000 entries it has some twenty megabytes,
+    which is nothing for a store of bytes and too much for a row. Its inline metadata is not part of
+    the top hash, so the same revision may be pushed again with another tree.
+    """
+
+    __tablename__ = "registry_revisions"
+    __table_args__ = (UniqueConstraint("package_id", "digest"),)
+
+    id: Mapped[PK]
+    package_id: Mapped[int] = mapped_column(ForeignKey(_PACKAGE, ondelete="CASCADE"))
+    digest: Mapped[Digest]  # top hash
+    tree: Mapped[Digest] = mapped_column(ForeignKey(_BLOB), index=True)  # the stored tree
+    created_by: Mapped[int | None] = mapped_column(ForeignKey(_USER, ondelete="SET NULL"))
+    created_at: Mapped[Timestamp]
+    updated_by: Mapped[int | None] = mapped_column(ForeignKey(_USER, ondelete="SET NULL"))
+    updated_at: Mapped[Timestamp]
+
+
+class PackageObject(Base):
+    """An object that some revision of a package names.
+
+    One row for a package, not for a revision: a push of 100,000 entries of which ten are new writes ten
+    rows. It keeps the blob from being swept, and it is the answer to "who may read this object":
+    whoever may read a package that has a row for it. Which objects one revision needs is in its tree.
+    """
+
+    __tablename__ = "registry_package_objects"
+
+    package_id: Mapped[int] = mapped_column(ForeignKey(_PACKAGE, ondelete="CASCADE"), primary_key=True)
+    digest: Mapped[Digest] = mapped_column(ForeignKey(_BLOB), primary_key=True, index=True)
+
+
+class LogEntry(Base):
+    """One push, of a new revision or of one that was there."""
+
+    __tablename__ = "registry_log"
+
+    id: Mapped[PK]
+    package_id: Mapped[int] = mapped_column(ForeignKey(_PACKAGE, ondelete="CASCADE"), index=True)
+    digest: Mapped[Digest]  # top hash
+    author_id: Mapped[int | None] = mapped_column(ForeignKey(_USER, ondelete="SET NULL"))
+    created_at: Mapped[Timestamp]
+
+
+class Tag(Base):
+    """A name for a revision that may move to another."""
+
+    __tablename__ = "registry_tags"
+
+    package_id: Mapped[int] = mapped_column(ForeignKey(_PACKAGE, ondelete="CASCADE"), primary_key=True)
+    name: Mapped[Name] = mapped_column(primary_key=True)
+    revision_id: Mapped[BigInt] = mapped_column(ForeignKey(_REVISION, ondelete="CASCADE"), index=True)
+    created_by: Mapped[int | None] = mapped_column(ForeignKey(_USER, ondelete="SET NULL"))
+    created_at: Mapped[Timestamp]
+    updated_by: Mapped[int | None] = mapped_column(ForeignKey(_USER, ondelete="SET NULL"))
+    updated_at: Mapped[Timestamp]
+
+
+class Version(Base):
+    """A name for a revision that never moves."""
+
+    __tablename__ = "registry_versions"
+    __table_args__ = (Index(None, "revision_id"),)
+
+    package_id: Mapped[int] = mapped_column(ForeignKey(_PACKAGE, ondelete="CASCADE"), primary_key=True)
+    # The version without its spelling: 1.0, v1.0.0 and 1 are one. A little longer than the text can be.
+    key: Mapped[str] = mapped_column(exact(96), primary_key=True)
+    version: Mapped[Name]  # as the user spelt it
+    revision_id: Mapped[BigInt] = mapped_column(ForeignKey(_REVISION, ondelete="CASCADE"))
+    created_by: Mapped[int | None] = mapped_column(ForeignKey(_USER, ondelete="SET NULL"))
+    created_at: Mapped[Timestamp]

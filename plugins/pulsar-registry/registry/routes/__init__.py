@@ -1,0 +1,35 @@
+"""How the registry is asked: one module per noun."""
+
+from core.blueprint import BARE, Blueprint
+from registry.errors import format_error
+from registry.routes import (
+    access,
+    capabilities,
+    client_log,
+    log,
+    objects,
+    packages,
+    pages,
+    revisions,
+    tags,
+    versions,
+)
+
+__all__ = ["bp"]
+
+# At the root: the published client allows no path in the address of a registry.
+bp = Blueprint(
+    "registry",
+    __name__,
+    url_prefix="/",
+    envelope=False,
+    error_formatter=format_error,
+    auth_schemes=("token", "bearer", BARE),
+    owns=("api", "packages"),
+    max_body_bytes="REGISTRY_MAX_BODY_BYTES",
+)
+
+for module in (
+    access, capabilities, client_log, log, objects, packages, pages, revisions, tags, versions
+):  # fmt: skip
+    bp.register_blueprint(module.bp)

@@ -1,0 +1,111 @@
+"""Bodies and queries of the registry's calls."""
+
+from datetime import datetime
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate
+
+from core.serializers import INT64
+from registry.manifest import is_digest
+
+__all__ = ["FetchSchema", "InstallQuery", "MissingSchema", "PushSchema", "RevisionReference", "epoch"]
+
+MAX_DESCRIPTION = 10_240  # characters
+
+
+def epoch(moment: datetime) -> float:
+    """A time as the protocol has it: seconds since 1970, UTC, with a fraction."""
+    return moment.timestamp()
+
+
+class Switch(fields.Boolean):
+    """``true`` or ``false``, not something that looks like it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class DigestField(fields.String):
+    """A SHA-256: 64 lower-case hex digits."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if not is_digest(value):
+            raise ValidationError("Not a SHA-256 in lower-case hex.")
+        return str(value)
+
+
+class Sizes(fields.Field[dict[str, int]]):
+    """Bytes by SHA-256. One pass over plain Python: it may hold 100,000 of them."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, int]:
+        if not isinstance(value, dict):
+            raise ValidationError("Not an object.")
+        for digest, size in value.items():
+            if not is_digest(digest):
+                raise ValidationError("A key is not a SHA-256 in lower-case hex.")
+            if type(size) is not int or not 0 <= size <= INT64:
+                raise ValidationError(f"The size of {digest} is not a number of bytes.")
+        return value
+
+
+class Digests(fields.Field[list[str]]):
+    """A list of SHA-256, each taken once."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[str]:
+        if not isinstance(value, list) or not all(map(is_digest, value)):
+            raise ValidationError("Not a list of SHA-256 in lower-case hex.")
+        return list(dict.fromkeys(value))
+
+
+class PushSchema(Schema):
+    """A revision that is to be pushed. ``public`` is an old name of ``is_public``."""
+
+    dry_run = Switch(load_default=False)
+    is_public = Switch(load_default=False)
+    is_team = Switch(load_default=False)
+    description = fields.String(required=True, validate=validate.Length(max=MAX_DESCRIPTION))
+    contents = fields.Raw(required=True)
+    sizes = Sizes(required=True)
+
+    @pre_load
+    def _old_name(self, data: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
+        if "public" not in data:
+            return data
+        if "is_public" in data:
+            raise ValidationError("Is the same as is_public.", "public")
+        return {("is_public" if key == "public" else key): value for key, value in data.items()}
+
+
+class InstallQuery(Schema):
+    """What of a revision is asked for."""
+
+    subpath = fields.String(load_default="")
+    meta_only = fields.String(load_default="")
+
+    @post_load
+    def _as_switch(self, data: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
+        # Clients send "true" or nothing; servers before us took any text for yes.
+        return {
+            "path": data["subpath"].strip("/"),
+            "meta_only": data["meta_only"].lower() not in ("", "false", "0"),
+        }
+
+
+class RevisionReference(Schema):
+    """Which revision a tag or version is to name."""
+
+    hash = DigestField(required=True)
+
+
+class MissingSchema(Schema):
+    """Objects that the caller has, with their sizes."""
+
+    objects = Sizes(required=True)
+
+
+class FetchSchema(Schema):
+    """Objects that the caller wants."""
+
+    objects = Digests(required=True)

@@ -1,0 +1,1 @@
+"""What can be done with packages. Services flush; the request that called them commits."""

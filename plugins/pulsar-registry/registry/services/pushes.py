@@ -1,0 +1,216 @@
+"""Push: checks in the order the protocol gives them, then bytes, then rows.
+
+The write transaction begins when everything is checked and the tree is stored. The row of the package
+is locked first, so pushes to one package follow each other; what decides (the package, the caller's rights,
+the objects) is looked at again under that lock.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from flask import current_app
+from sqlalchemy import select
+
+from core import storage
+from core.db import db, now
+from core.errors import BadRequest, Forbidden
+from core.identity import Identity
+from core.storage.rows import batches, write_rows
+from core.users.models import User
+from registry.errors import WrongObjects
+from registry.manifest import BadTree, Tree, check_tree, find_objects, top_hash
+from registry.models import LogEntry, Package, PackageObject, Revision
+from registry.services import access, objects
+from registry.services.packages import PACKAGE_NAME, Seen, find_package, lock_package
+from registry.services.retrying import retrying
+from registry.stored import pack_tree
+
+__all__ = ["Push", "check_push", "iter_upload_urls", "push"]
+
+# Who cannot be written in a handle of the client cannot own a package.
+OWNER_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+RESERVED: Final = frozenset({"public", "team", "anonymous", "quilt"})
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What is to be pushed, and where."""
+
+    owner: str
+    name: str
+    digest: str  # top hash
+    contents: Mapping[str, Any]
+    sizes: Mapping[str, int]
+    description: str = ""
+    is_public: bool = False
+    is_team: bool = False
+
+    @property
+    def opened(self) -> list[str]:
+        """The access rows that are asked for."""
+        return [name for name, on in ((access.PUBLIC, self.is_public), (access.TEAM, self.is_team)) if on]
+
+
+def check_push(identity: Identity, push: Push, *, dry_run: bool) -> Tree:
+    """Everything that can be refused without looking at the objects; what the tree needs.
+
+    :raises PulsarError: with the words of the first check that fails.
+    """
+    try:
+        check_tree(push.contents, max_depth=current_app.config["REGISTRY_MAX_DEPTH"])
+    except BadTree as exc:
+        raise BadRequest(f"Invalid contents: {exc}", code="validation_failed") from None
+    if not PACKAGE_NAME.fullmatch(push.name):
+        raise BadRequest("Invalid package name")
+    if push.contents["type"] != "ROOT":
+        raise BadRequest("Unexpected node type")
+    for name in push.opened:
+        access.check_allowed(name)
+    if top_hash(push.contents) != push.digest:
+        raise BadRequest("Wrong contents hash", code="wrong_hash")
+    tree = find_objects(push.contents)
+    if not dry_run and push.sizes.keys() != set(tree.objects):
+        raise BadRequest("Sizes don't match the hashes", code="wrong_sizes")
+    _check_target(identity, push)
+    return tree
+
+
+def _check_target(identity: Identity, push: Push) -> Seen | None:
+    """The package, if it is there and ``identity`` may push to it; None if it may be created."""
+    seen = find_package(identity, push.owner, push.name)
+    if seen is None:
+        _check_new(identity, push)
+        return None
+    if not seen.may_push:
+        raise Forbidden("Only the package owner can push private packages.")
+    for name, is_open in ((access.PUBLIC, seen.is_public), (access.TEAM, seen.is_team)):
+        if name in push.opened and not is_open:
+            handle = f"{push.owner}/{push.name}"
+            raise Forbidden(
+                f"{handle} is private. To make it {name}, run `quilt access add {handle} {name}`."
+            )
+    return seen
+
+
+def _check_new(identity: Identity, push: Push) -> None:
+    # A package that is there but not visible gets these words too: they say nothing of it.
+    if push.owner != identity.username:
+        raise Forbidden("Only the package owner can create packages.")
+    if not OWNER_NAME.fullmatch(push.owner) or push.owner in RESERVED:
+        raise Forbidden(
+            f"{push.owner} cannot own packages: a name is a-z, 0-9 and _ and begins with a letter."
+        )
+    same = select(Package.name).where(
+        Package.owner_id == identity.user_id, Package.name_key == push.name.casefold()
+    )
+    if (other := db.session.scalar(same)) is not None:
+        raise Forbidden(f"Package already exists: {push.owner}/{other}", code="case_collision")
+
+
+def iter_upload_urls(
+    identity: Identity, needed: Iterable[str], sizes: Mapping[str, int]
+) -> Iterator[tuple[str, str, str]]:
+    """``(digest, head URL, put URL)`` for each object that a push needs.
+
+    HEAD says "already there" to those with proof only: the link of somebody who may read the object is one
+    for reading, that of others tells what they have sent themselves.
+    """
+    links = storage.links()
+    most = current_app.config["REGISTRY_MAX_OBJECT_BYTES"]
+    known = objects.readable(needed, identity)
+    user_id = identity.user_id
+
+    def make() -> Iterator[tuple[str, str, str]]:
+        for digest in needed:
+            size = sizes.get(digest)
+            limit = most if size is None else None
+            put = links.upload(digest, size, user_id, max_bytes=limit)
+            yield digest, links.download(digest) if digest in known else put, put
+
+    return make()
+
+
+def push(identity: Identity, push: Push, tree: Tree) -> None:
+    """Make the revision, or give it another tree, and log the push.
+
+    :raises WrongObjects: naming objects that are not here, not the caller's to name, or of another size.
+    """
+    _check_objects(push.sizes, objects.proven(tree.objects, identity))
+    stored = storage.store().put(pack_tree(push.contents, push.sizes, tree.metadata)).digest
+    retrying(partial(_write, identity, push, tree, stored))
+
+
+def _check_objects(claimed: Mapping[str, int], here: Mapping[str, int]) -> None:
+    missing = [digest for digest in claimed if digest not in here]
+    if missing:
+        raise WrongObjects(
+            f"{len(missing)} objects are missing, the first is {missing[0]}. Push again to send them.",
+            missing,
+        )
+    wrong = [digest for digest, size in claimed.items() if here[digest] != size]
+    if wrong:
+        raise WrongObjects(f"{len(wrong)} objects have another size, the first is {wrong[0]}.", wrong)
+
+
+def _write(identity: Identity, push: Push, tree: Tree, stored: str) -> None:
+    package = _lock_or_create(identity, push)
+    moment = now()
+    _add_objects(package, tree.objects)
+    revision = db.session.scalar(
+        select(Revision)
+        .where(Revision.package_id == package.id, Revision.digest == push.digest)
+        .execution_options(populate_existing=True)
+    )
+    if revision is None:
+        revision = Revision(
+            package_id=package.id, digest=push.digest, created_by=identity.user_id, created_at=moment
+        )
+        db.session.add(revision)
+    revision.tree, revision.updated_by, revision.updated_at = stored, identity.user_id, moment
+    db.session.add(
+        LogEntry(package_id=package.id, digest=push.digest, author_id=identity.user_id, created_at=moment)
+    )
+    package.updated_at = moment
+    if push.description:
+        package.description = push.description
+    db.session.flush()
+
+
+def _lock_or_create(identity: Identity, push: Push) -> Package:
+    seen = _check_target(identity, push)
+    if seen is not None and lock_package(db.session, seen.package.id):
+        # Rights may have gone while we waited for the lock.
+        seen = _check_target(identity, push)
+        if seen is not None:
+            return seen.package
+    moment = now()
+    package = Package(
+        owner_id=db.session.scalars(select(User.id).where(User.username == push.owner)).one(),
+        name=push.name,
+        name_key=push.name.casefold(),
+        description=push.description,
+        created_at=moment,
+        updated_at=moment,
+    )
+    db.session.add(package)
+    db.session.flush()  # a unique constraint refuses the second of two; it then finds the first's
+    for name in push.opened:
+        access.open_package(package, name, identity)
+    return package
+
+
+def _add_objects(package: Package, needed: list[str]) -> None:
+    """Write down which objects the package now needs; those it has already cost one look-up a batch."""
+    held = select(PackageObject.digest).where(PackageObject.package_id == package.id)
+    for batch in batches(sorted(needed)):
+        known = set(db.session.scalars(held.where(PackageObject.digest.in_(batch))))
+        new = [digest for digest in batch if digest not in known]
+        absent = set(new) - storage.store().present(new, hold=True) if new else set()
+        if absent:
+            raise WrongObjects(f"{len(absent)} objects are missing.", sorted(absent))
+        write_rows(
+            db.session, PackageObject, [{"package_id": package.id, "digest": digest} for digest in new]
+        )

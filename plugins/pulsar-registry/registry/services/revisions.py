@@ -1,0 +1,160 @@
+"""Revisions of a package: read one, list them, the log."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import aliased
+
+from core import storage
+from core.db import db
+from core.errors import NotFound, Unavailable
+from core.identity import Identity
+from core.users.models import User
+from registry.manifest import NoSuchNode, find_node, find_objects
+from registry.models import LogEntry, Revision, Tag, Version
+from registry.services.packages import find_package, get_package
+from registry.stored import BadStoredTree, StoredTree
+
+__all__ = ["Installable", "find_revision_id", "get_revision", "get_revision_id", "list_hashes", "list_log"]
+
+DAMAGED: Final = "The stored tree of this revision is damaged."
+
+Creator, Updater = aliased(User), aliased(User)
+
+
+@dataclass(frozen=True, slots=True)
+class Installable:
+    """A revision that is about to be sent.
+
+    :param tree: its tree, open; or None where it had to be read, and is in ``contents``.
+    :param sizes: of the objects that were asked for.
+    """
+
+    tree: StoredTree | None
+    contents: Any
+    sizes: dict[str, int]
+    created_by: str | None
+    created_at: datetime
+    updated_by: str | None
+    updated_at: datetime
+
+    def iter_contents(self) -> Iterator[bytes]:
+        """The JSON text of the tree, as it was pushed.
+
+        :raises Unavailable: what is kept of it is damaged.
+        """
+        if self.tree is None:
+            yield json.dumps(self.contents).encode()
+            return
+        try:
+            yield from self.tree.iter_text()
+        except BadStoredTree as exc:
+            raise Unavailable(DAMAGED, code="damaged") from exc
+
+
+def get_revision(
+    identity: Identity, owner: str, name: str, digest: str, *, path: str = "", meta_only: bool = False
+) -> Installable:
+    """The revision, with the objects below ``path``, or only their metadata.
+
+    The metadata objects of the whole tree are always among them: the client cannot load a package without.
+
+    :raises NotFound: ``Package hash does not exist``, also if the caller may not see the package;
+        ``Invalid subpath: ...``
+    """
+    seen = find_package(identity, owner, name)
+    row = (
+        seen
+        and db.session.execute(
+            select(Revision, Creator.username, Updater.username)
+            .outerjoin(Creator, Creator.id == Revision.created_by)
+            .outerjoin(Updater, Updater.id == Revision.updated_by)
+            .where(Revision.package_id == seen.package.id, Revision.digest == digest)
+        ).one_or_none()
+    )
+    if not row:
+        raise NotFound("Package hash does not exist")
+    revision, creator, updater = row
+    tree, contents, sizes = _open(revision.tree, path, meta_only)
+    return Installable(tree, contents, sizes, creator, revision.created_at, updater, revision.updated_at)
+
+
+def _open(blob: str, path: str, meta_only: bool) -> tuple[StoredTree | None, Any, dict[str, int]]:
+    try:
+        tree = StoredTree(storage.store().open(blob))
+        if not path:
+            wanted = tree.metadata if meta_only else tree.sizes
+            return tree, None, {digest: tree.sizes[digest] for digest in wanted}
+        contents = tree.load()
+        tree.close()
+    except (NotFound, BadStoredTree) as exc:
+        raise Unavailable(DAMAGED, code="damaged") from exc
+    try:
+        below = find_objects(find_node(contents, path))
+    except NoSuchNode as exc:
+        raise NotFound(f"Invalid subpath: {exc.args[0]!r}") from None
+    asked = () if meta_only else below.objects
+    return None, contents, {digest: tree.sizes[digest] for digest in (*asked, *tree.metadata)}
+
+
+def find_revision_id(package_id: int, digest: str) -> int | None:
+    """The revision of that top hash, in this package."""
+    return db.session.scalar(
+        select(Revision.id).where(Revision.package_id == package_id, Revision.digest == digest)
+    )
+
+
+def get_revision_id(package_id: int, digest: str) -> int:
+    """:raises NotFound: ``Package hash does not exist``; a hash of another package does not."""
+    found = find_revision_id(package_id, digest)
+    if found is None:
+        raise NotFound("Package hash does not exist")
+    return found
+
+
+def list_hashes(identity: Identity, owner: str, name: str) -> Sequence[str]:
+    """The top hashes of every revision, oldest first."""
+    package = get_package(identity, owner, name).package
+    return db.session.scalars(
+        select(Revision.digest).where(Revision.package_id == package.id).order_by(Revision.id)
+    ).all()
+
+
+def list_log(identity: Identity, owner: str, name: str) -> list[dict[str, Any]]:
+    """Every push, oldest first, with the tags and versions that its revision has now."""
+    package = get_package(identity, owner, name).package
+    tags = _names(Tag.name, Tag, package.id)
+    versions = _names(Version.version, Version, package.id)
+    entries = db.session.execute(
+        select(LogEntry.digest, LogEntry.created_at, User.username)
+        .outerjoin(User, User.id == LogEntry.author_id)
+        .where(LogEntry.package_id == package.id)
+        .order_by(LogEntry.id)
+    )
+    return [
+        {
+            "hash": digest,
+            "created": created_at.timestamp(),
+            "author": author or "anonymous",
+            "tags": tags.get(digest),
+            "versions": versions.get(digest),
+        }
+        for digest, created_at, author in entries
+    ]
+
+
+def _names(column: Any, model: Any, package_id: int) -> dict[str, list[str]]:
+    rows = db.session.execute(
+        select(Revision.digest, column)
+        .join(Revision, Revision.id == model.revision_id)
+        .where(model.package_id == package_id)
+        .order_by(column)
+    )
+    found: dict[str, list[str]] = {}
+    for digest, name in rows:
+        found.setdefault(digest, []).append(name)
+    return found

@@ -1,0 +1,81 @@
+"""Tags: names that move from one revision to another."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import aliased
+
+from core.db import db, now
+from core.errors import BadRequest, Forbidden, NotFound
+from core.identity import Identity
+from core.users.models import User
+from registry.models import Revision, Tag
+from registry.services.packages import get_package, require_owner
+from registry.services.revisions import get_revision_id
+
+__all__ = ["delete_tag", "get_tag", "list_tags", "set_tag"]
+
+Creator, Updater = aliased(User), aliased(User)
+
+
+def set_tag(identity: Identity, owner: str, name: str, tag: str, digest: str) -> None:
+    """Let ``tag`` name the revision ``digest``, whatever it named before.
+
+    :raises NotFound: no such package or revision; :raises Forbidden: the caller may not push either.
+    """
+    if not 1 <= len(tag) <= 64 or not tag.isprintable():
+        raise BadRequest("Invalid tag")
+    seen = get_package(identity, owner, name, lock=True)
+    if not seen.may_push:
+        raise Forbidden("Only the package owner can modify tags")
+    revision_id = get_revision_id(seen.package.id, digest)
+    moment = now()
+    found = db.session.get(Tag, (seen.package.id, tag))
+    if found is None:
+        found = Tag(package_id=seen.package.id, name=tag, created_by=identity.user_id, created_at=moment)
+        db.session.add(found)
+    found.revision_id, found.updated_by, found.updated_at = revision_id, identity.user_id, moment
+    db.session.flush()
+
+
+def get_tag(identity: Identity, owner: str, name: str, tag: str) -> dict[str, Any]:
+    """What ``tag`` names, who made and moved it, and how open the package is."""
+    seen = get_package(identity, owner, name)
+    row = db.session.execute(
+        select(Tag, Revision.digest, Creator.username, Updater.username)
+        .join(Revision, Revision.id == Tag.revision_id)
+        .outerjoin(Creator, Creator.id == Tag.created_by)
+        .outerjoin(Updater, Updater.id == Tag.updated_by)
+        .where(Tag.package_id == seen.package.id, Tag.name == tag.replace("\x00", ""))
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"Tag {tag!r} does not exist")
+    found, digest, creator, updater = row
+    return {
+        "hash": digest,
+        "is_public": seen.is_public,
+        "is_team": seen.is_team,
+        "created_by": creator,
+        "created_at": found.created_at.timestamp(),
+        "updated_by": updater,
+        "updated_at": found.updated_at.timestamp(),
+    }
+
+
+def delete_tag(identity: Identity, owner: str, name: str, tag: str) -> None:
+    """:raises NotFound: no such package or tag; :raises Forbidden: only the owner removes tags."""
+    seen = get_package(identity, owner, name, lock=True)
+    package = require_owner(seen, "Only the package owner can modify tags")
+    found = db.session.get(Tag, (package.id, tag.replace("\x00", "")))
+    if found is None:
+        raise NotFound(f"Package {owner}/{name} tag {tag!r} does not exist")
+    db.session.delete(found)
+    db.session.flush()
+
+
+def list_tags(identity: Identity, owner: str, name: str) -> Sequence[Any]:
+    """``(tag, top hash)``, by tag."""
+    package = get_package(identity, owner, name).package
+    query = select(Tag.name, Revision.digest).join(Revision, Revision.id == Tag.revision_id)
+    return db.session.execute(query.where(Tag.package_id == package.id).order_by(Tag.name)).all()
