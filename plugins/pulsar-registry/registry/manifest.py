@@ -2,8 +2,8 @@
 
 A node is a dict as it stands in JSON. ``ROOT`` and ``GROUP`` have ``children`` (name: node), ``FILE`` and
 ``TABLE`` have ``hashes``; ``metadata`` is system data and not hashed, ``metadata_hash`` names an object
-with the user's. Everything here walks without recursion, so depth is a limit that can be named and not a crash.
-No framework, no database.
+with the user's. Everything here walks without recursion, so depth is a limit that can be named and not a
+crash. No framework, no database.
 """
 
 import hashlib

@@ -56,8 +56,9 @@ def find_missing(data: dict[str, Any]) -> Response:
 def send_pack() -> dict[str, Any]:
     """Send many small objects in one body, streamed.
 
-    For each 32 bytes of SHA-256, 8 bytes of size (big-endian), then the bytes. When the answer is there the objects are durable. If one is not what its
-    digest says the answer is 400 and names it; those before it may have been kept.
+    For each object 32 bytes of SHA-256, 8 bytes of size (big-endian), then the bytes. When the answer is
+    there the objects are durable. If one is not what its digest says the answer is 400 and names it;
+    those before it may have been kept.
     """
     config = current_app.config
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":

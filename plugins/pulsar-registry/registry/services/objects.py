@@ -1,7 +1,7 @@
 """Objects: which ones somebody may know of, and many of them in one call.
 
 The store keeps equal bytes once for everybody, so "it is already here" says something about others. It is
-said only to those who have *proof*: they may read a package that holds the object, or have sent all its bytes.
+said only to those who have *proof*: they may read a package that holds the object, or have sent it in full.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

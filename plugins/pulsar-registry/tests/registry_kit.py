@@ -1,0 +1,77 @@
+"""Trees, packs and callers for the tests of the registry."""
+
+import gzip
+import hashlib
+import io
+import json
+import struct
+from urllib.parse import urlsplit
+
+from registry.manifest import top_hash
+
+
+def sha(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def leaf(*contents, **more):
+    return {"type": "FILE", "hashes": [sha(content) for content in contents], **more}
+
+
+def root(**children):
+    return {"type": "ROOT", "children": children}
+
+
+def local(url):
+    """A link of the site as the test client wants it."""
+    parts = urlsplit(url)
+    return f"{parts.path}?{parts.query}"
+
+
+def pack(contents, digests=None):
+    digests = digests or [sha(content) for content in contents]
+    return b"".join(
+        bytes.fromhex(digest) + struct.pack(">Q", len(content)) + content
+        for digest, content in zip(digests, contents, strict=True)
+    )
+
+
+def unpack(data):
+    found, stream = {}, io.BytesIO(data)
+    while head := stream.read(40):
+        found[head[:32].hex()] = stream.read(int.from_bytes(head[32:]))
+    return found
+
+
+class Person:
+    """A caller: the calls a client makes, in short."""
+
+    def __init__(self, name, client):
+        self.name, self.client = name, client
+        for method in ("get", "put", "post", "delete", "head", "patch"):
+            setattr(self, method, getattr(client, method))
+
+    def send(self, *contents):
+        answer = self.post("/api/objects/pack", data=pack(contents))
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    def request_push(self, handle, contents, sizes=None, digest=None, **more):
+        body = {"description": "", "contents": contents, "sizes": sizes or {}, **more}
+        return self.put(
+            f"/api/package/{handle}/{digest or top_hash(contents)}",
+            data=gzip.compress(json.dumps(body).encode()),
+            headers={"Content-Encoding": "gzip", "Content-Type": "application/json"},
+        )
+
+    def push(self, handle, files, **more):
+        """Push ``{name: bytes}``; the top hash."""
+        tree = root(**{name: leaf(content) for name, content in files.items()})
+        self.send(*files.values())
+        answer = self.request_push(handle, tree, sizes_of(files.values()), **more)
+        assert answer.status_code == 200, answer.text
+        return answer.json["package_hash"]
+
+
+def sizes_of(contents):
+    return {sha(content): len(content) for content in contents}
