@@ -54,6 +54,8 @@ class Installable:
             yield from self.tree.iter_text()
         except BadStoredTree as exc:
             raise Unavailable(DAMAGED, code="damaged") from exc
+        finally:
+            self.tree.close()
 
 
 def get_revision(
