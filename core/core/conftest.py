@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient, FlaskCliRunner
-from sqlalchemy import event, insert
+from sqlalchemy import event, insert, text
 
 from core.app import Pulsar, create_app
 from core.db import Base, db, now
@@ -168,6 +168,9 @@ def _add_base_data() -> None:
         for name, value in more.items():
             setattr(key, name, value)
         db.session.add(key)
+    if db.engine.dialect.name == "postgresql":
+        # Numbers that were given do not move the sequence; the next user would get 1 again.
+        db.session.execute(text("SELECT setval(pg_get_serial_sequence('core_users', 'id'), 3)"))
     db.session.commit()
 
 
