@@ -1,3 +1,5 @@
+"""The site with the registry, and four people who call it."""
+
 from types import SimpleNamespace
 
 import pytest

@@ -79,7 +79,9 @@ def test_a_tree_10000_levels_deep_is_a_bad_request(people):
         push_body('{"type":"ROOT","children":{},"x":1}'),
         push_body('{"type":"ROOT","children":{"a":{"type":"FILE","hashes":["' + "1" * 70 + '"]}}}'),
         push_body('{"type":"ROOT","children":{"a":{"type":"FILE","hashes":[],"metadata":{"x":1e999}}}}'),
-        push_body('{"type":"ROOT","children":{"a":{"type":"FILE","hashes":[],"metadata":{"x":' + "9" * 5000 + "}}}}"),
+        push_body(
+            '{"type":"ROOT","children":{"a":{"type":"FILE","hashes":[],"metadata":{"x":' + "9" * 5000 + "}}}}"
+        ),
         push_body('{"type":"ROOT","children":{}}', "[]"),
         push_body('{"type":"ROOT","children":{}}', '{"x":1}'),
         *(
@@ -94,16 +96,22 @@ def test_a_tree_10000_levels_deep_is_a_bad_request(people):
         '{"description":"\\u0000","contents":{"type":"ROOT","children":{}},"sizes":{}}',
         '{"description":"' + "d" * 20_000 + '","contents":{"type":"ROOT","children":{}},"sizes":{}}',
     ],
-)  # fmt: skip
+)
 def test_a_push_of_the_wrong_shape_is_a_bad_request(people, body):
     refused(put_text(people.ann, body))
     assert people.ann.get("/api/package/ann/").json == {"packages": []}
 
 
 CALLS = [
-    ("put", PUSH), ("put", "/api/tag/ann/p/t"), ("put", "/api/version/ann/p/1"), ("post", "/api/objects/missing"),
-    ("post", "/api/objects/fetch"), ("post", "/api/get_objects"), ("post", "/api/log"), ("post", "/api/objects/pack"),
-]  # fmt: skip
+    ("put", PUSH),
+    ("put", "/api/tag/ann/p/t"),
+    ("put", "/api/version/ann/p/1"),
+    ("post", "/api/objects/missing"),
+    ("post", "/api/objects/fetch"),
+    ("post", "/api/get_objects"),
+    ("post", "/api/log"),
+    ("post", "/api/objects/pack"),
+]
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from(["1" * 64, "ROOT"]),
     lambda inner: (
@@ -134,10 +142,17 @@ def test_no_json_breaks_a_call(people, method, path, value):
 def test_no_name_in_a_path_breaks_a_call(people, part):
     people.ann.push("ann/p", {"a": b"1"})
     for path in (
-        f"/api/package/{part}/", f"/api/package/{part}/p/", f"/api/package/ann/{part}/", f"/api/log/{part}/{part}/",
-        f"/api/package/ann/p/{part}", f"/api/tag/ann/p/{part}", f"/api/version/ann/p/{part}",
-        f"/api/access/ann/p/{part}", f"/packages/{part}/{part}", f"/api/package/ann/p/x?subpath={part}&meta_only={part}",
-    ):  # fmt: skip
+        f"/api/package/{part}/",
+        f"/api/package/{part}/p/",
+        f"/api/package/ann/{part}/",
+        f"/api/log/{part}/{part}/",
+        f"/api/package/ann/p/{part}",
+        f"/api/tag/ann/p/{part}",
+        f"/api/version/ann/p/{part}",
+        f"/api/access/ann/p/{part}",
+        f"/packages/{part}/{part}",
+        f"/api/package/ann/p/x?subpath={part}&meta_only={part}",
+    ):
         for method in ("get", "put", "delete"):
             answer = getattr(people.ann, method)(path, json={"hash": "0" * 64})
             assert answer.status_code < 500, (method, path, answer.text)
@@ -145,10 +160,12 @@ def test_no_name_in_a_path_breaks_a_call(people, part):
 
 def test_a_tree_with_names_and_metadata_of_every_kind_comes_back(people):
     people.ann.send(b"x")
-    tree = root(**{
-        name: leaf(b"x", metadata={"q_path": name, "é": [1.5, None, {"deep": [True]}], "n": -(2**70)})
-        for name in ("名前", "😀", "a b", "…", "'", '"', "<b>", "n" * 255)
-    })  # fmt: skip
+    tree = root(
+        **{
+            name: leaf(b"x", metadata={"q_path": name, "é": [1.5, None, {"deep": [True]}], "n": -(2**70)})
+            for name in ("名前", "😀", "a b", "…", "'", '"', "<b>", "n" * 255)
+        }
+    )
     answer = people.ann.request_push("ann/p", tree, {sha(b"x"): 1})
     assert answer.status_code == 200
     digest = answer.json["package_hash"]

@@ -34,9 +34,10 @@ def test_objects_go_in_and_out_in_packs(people):
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/octet-stream"
     assert int(answer.headers["Content-Length"]) == len(answer.data) == 3 * 40 + 100_003
-    assert list(unpack(answer.data).items()) == [(digest, found) for digest, found in {
-        sha(content): content for content in (contents[2], b"", b"one")
-    }.items()]  # fmt: skip
+    assert list(unpack(answer.data).items()) == [
+        (digest, found)
+        for digest, found in {sha(content): content for content in (contents[2], b"", b"one")}.items()
+    ]
 
 
 def test_what_is_missing_comes_with_a_link_for_it(people):
@@ -122,19 +123,22 @@ def test_a_digest_alone_gets_nobody_anything(people):
     # Probing: an object that is here looks like one that is not.
     assert ask_missing(eve, sizes).keys() == {digest}
     pairs = [
-        eve.request_push("eve/p", {"type": "ROOT", "children": {"x": {"type": "FILE", "hashes": [d]}}}, dry_run=True)
-        .json["upload_urls"][d]
+        eve.request_push(
+            "eve/p", {"type": "ROOT", "children": {"x": {"type": "FILE", "hashes": [d]}}}, dry_run=True
+        ).json["upload_urls"][d]
         for d in (digest, "f" * 64)
-    ]  # fmt: skip
+    ]
     heads = [people.nobody.head(local(pair["head"])) for pair in pairs]
     assert [head.status_code for head in heads] == [404, 404]
     assert people.nobody.get(local(pairs[0]["head"])).status_code == 403
     # Claiming: a push that names it is refused in the same words.
     answers = [
-        eve.request_push("eve/p", {"type": "ROOT", "children": {"x": {"type": "FILE", "hashes": [d]}}}, {d: size})
+        eve.request_push(
+            "eve/p", {"type": "ROOT", "children": {"x": {"type": "FILE", "hashes": [d]}}}, {d: size}
+        )
         for claimed in (sizes, unknown)
         for d, size in claimed.items()
-    ]  # fmt: skip
+    ]
     assert [answer.status_code for answer in answers] == [400, 400]
     texts = [
         answer.json["message"].replace(d, "?") for answer, d in zip(answers, (digest, "f" * 64), strict=True)

@@ -4,10 +4,11 @@ import threading
 from collections import Counter
 
 import pytest
-from core.db import db
-from registry.models import LogEntry, Package, PackageObject, Revision
 from registry_kit import leaf, root, sha, sizes_of
 from sqlalchemy import func, select
+
+from core.db import db
+from registry.models import LogEntry, Package, PackageObject, Revision
 
 THREADS, PUSHES = 6, 4
 
@@ -122,8 +123,14 @@ def test_lists_cost_the_same_for_one_and_for_many(people, query_counter):
             assert people.bob.get(path).status_code == 200
         return len(statements)
 
-    paths = ["/api/package/ann/", "/api/log/ann/p0/", "/api/tag/ann/p0/", "/api/version/ann/p0/",
-             "/api/access/ann/p0/", "/api/package/ann/p0/"]  # fmt: skip
+    paths = [
+        "/api/package/ann/",
+        "/api/log/ann/p0/",
+        "/api/tag/ann/p0/",
+        "/api/version/ann/p0/",
+        "/api/access/ann/p0/",
+        "/api/package/ann/p0/",
+    ]
 
     def grow(first, last):
         for n in range(first, last):

@@ -102,8 +102,14 @@ def test_a_tag_moves_and_goes(people):
         found = ann.get("/api/tag/ann/p/latest").json
         assert found["hash"] == digest
     assert found.keys() == {
-        "hash", "is_public", "is_team", "created_by", "created_at", "updated_by", "updated_at"
-    }  # fmt: skip
+        "hash",
+        "is_public",
+        "is_team",
+        "created_by",
+        "created_at",
+        "updated_by",
+        "updated_at",
+    }
     assert ann.delete("/api/tag/ann/p/latest").json == {}
     again = ann.delete("/api/tag/ann/p/latest")
     assert (again.status_code, again.json["message"]) == (404, "Package ann/p tag 'latest' does not exist")
@@ -157,9 +163,14 @@ def test_access_is_given_and_taken(people):
     ann, bob = people.ann, people.bob
     digest = ann.push("ann/p", {"a": b"1"})
     paths = [
-        f"/api/package/ann/p/{digest}", "/api/package/ann/p/", "/api/log/ann/p/", "/api/tag/ann/p/",
-        "/api/version/ann/p/", "/api/access/ann/p/", "/packages/ann/p",
-    ]  # fmt: skip
+        f"/api/package/ann/p/{digest}",
+        "/api/package/ann/p/",
+        "/api/log/ann/p/",
+        "/api/tag/ann/p/",
+        "/api/version/ann/p/",
+        "/api/access/ann/p/",
+        "/packages/ann/p",
+    ]
     assert {bob.get(path).status_code for path in paths} == {404}
 
     assert ann.put("/api/access/ann/p/bob", content_type="application/json").json == {}
@@ -290,14 +301,21 @@ def test_a_key_is_taken_as_every_client_sends_it(people, form):
 
 def test_without_credentials_every_call_is_401(people):
     for method, path in (
-        ("get", "/api/package/ann/"), ("get", "/api/package/ann/p/"),
+        ("get", "/api/package/ann/"),
+        ("get", "/api/package/ann/p/"),
         ("get", "/api/package/ann/p/" + "0" * 64),
-        ("put", "/api/package/ann/p/" + "0" * 64), ("delete", "/api/package/ann/p/"),
+        ("put", "/api/package/ann/p/" + "0" * 64),
+        ("delete", "/api/package/ann/p/"),
         ("get", "/api/log/ann/p/"),
-        ("get", "/api/tag/ann/p/"), ("put", "/api/tag/ann/p/t"), ("get", "/api/version/ann/p/1"),
-        ("get", "/api/access/ann/p/"), ("post", "/api/objects/missing"), ("post", "/api/objects/pack"),
-        ("post", "/packages/ann/p"), ("get", "/packages/ann/p"),
-    ):  # fmt: skip
+        ("get", "/api/tag/ann/p/"),
+        ("put", "/api/tag/ann/p/t"),
+        ("get", "/api/version/ann/p/1"),
+        ("get", "/api/access/ann/p/"),
+        ("post", "/api/objects/missing"),
+        ("post", "/api/objects/pack"),
+        ("post", "/packages/ann/p"),
+        ("get", "/packages/ann/p"),
+    ):
         answer = getattr(people.nobody, method)(path)
         assert answer.status_code in (
             (401,) if not path.startswith("/packages") or method == "get" else (405,)
