@@ -1,0 +1,26 @@
+"""Migrations: one branch for each plugin in one history, in the plugin's own folder ``versions/``.
+
+``docs/plugins/migrations.md`` is the manual. What other parts of the site use is listed here.
+"""
+
+from flask import Flask
+from flask_migrate import Config, Migrate
+
+from core.db import db
+from core.migrations.errors import MigrationError, MigrationUsageError
+from core.migrations.history import environment_folder, load
+from core.migrations.operations import after_first_install
+from core.migrations.state import Pending, pending
+
+__all__ = ["MigrationError", "MigrationUsageError", "Pending", "after_first_install", "init_app", "pending"]
+
+
+def init_app(app: Flask) -> None:
+    """Make ``flask db`` work for ``app``. Nothing is read before a command runs."""
+    migrate = Migrate(app, db, directory=str(environment_folder()))
+
+    @migrate.configure
+    def add_folders(config: Config) -> Config:
+        folders = "\n".join(str(folder) for folder in load(app).folders)
+        config.set_main_option("version_locations", folders.replace("%", "%%"))
+        return config
