@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from core import db as database
-from core import errors, logs, plugins, storage
+from core import errors, logs, migrations, plugins, storage
 from core.blueprint import Mount, mount_of
 from core.config import Config, Settings, find_instance_path, read_sources, resolve
 from core.db import db
@@ -106,6 +106,7 @@ def _bare_app(instance: Path, settings: Settings) -> Pulsar:
     app.extensions["pulsar"] = Site(instance=instance, settings=settings, hooks=plugins.hook_manager())
     logs.init_app(app)
     database.init_app(app)
+    migrations.init_app(app)
     errors.init_app(app)
     storage.init_app(app, instance)
     app.before_request(_begin)

@@ -63,7 +63,9 @@ def _above(state: State, revision: str) -> set[str]:
 def downgrade(revision: str | None, sql: bool, cascade: bool, yes: bool) -> None:
     """Go back to REVISION, e.g. cart@base or cart_0002; refused if other plugins would lose something."""
     if revision is None:
-        raise MigrationUsageError("say how far: a revision such as cart_0002, or `flask plugin downgrade NAME`")
+        raise MigrationUsageError(
+            "say how far: a revision such as cart_0002, or `flask plugin downgrade NAME`"
+        )
     if sql:
         command.downgrade(operations.alembic_config(report=lambda line: None), revision, sql=True)
         return
@@ -118,7 +120,11 @@ def status(as_json: bool) -> None:
 
 
 def _cells(line: PluginState) -> tuple[str, ...]:
-    where = f"{line.current or 'base'} -> {line.head or 'base'}" if line.pending else line.current or "no migrations"
+    where = (
+        f"{line.current or 'base'} -> {line.head or 'base'}"
+        if line.pending
+        else line.current or "no migrations"
+    )
     todo = f"{len(line.pending)} pending" if line.pending else "up to date" if line.head else ""
     return line.name, line.version, line.state, where, todo
 
@@ -160,7 +166,9 @@ def history(rev_range: str | None, verbose: bool, indicate_current: bool) -> Non
     """List all revisions, newest first."""
     if indicate_current:
         look().refuse_unknown()
-    command.history(operations.alembic_config(), rev_range, verbose=verbose, indicate_current=indicate_current)
+    command.history(
+        operations.alembic_config(), rev_range, verbose=verbose, indicate_current=indicate_current
+    )
 
 
 @_command("show")

@@ -46,7 +46,9 @@ def _sentence(exc: Exception) -> str:
     reason = str(exc.orig if isinstance(exc, DBAPIError) and exc.orig else exc)
     text = f"{_where(exc)}{type(exc).__name__}: {' '.join(reason.split())}"
     if isinstance(exc, SQLAlchemyError) and db.engine.dialect.name in ("mysql", "mariadb"):
-        text += ". MariaDB cannot roll back DDL: the migration may be half done, see docs/plugins/migrations.md"
+        text += (
+            ". MariaDB cannot roll back DDL: the migration may be half done, see docs/plugins/migrations.md"
+        )
     return text
 
 

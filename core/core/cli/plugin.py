@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from core.app import create_app
+from core.cli import plugin_migrations
 from core.config import ConfigError
 from core.plugins import BrokenPlugins, Failure, Plugin, find_plugins
 
@@ -15,6 +16,10 @@ __all__ = ["plugin"]
 @click.group()
 def plugin() -> None:
     """Show, migrate and remove plugins."""
+
+
+for command in plugin_migrations.commands:
+    plugin.add_command(command)
 
 
 @plugin.command("list")

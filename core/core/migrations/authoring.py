@@ -55,7 +55,9 @@ def _refuse_behind(state: State, name: str) -> None:
     state.refuse_unknown()
     for head in state.history.graph.heads(name):
         if head not in state.applied:
-            raise MigrationError(f"the database is not at {head} yet: run `flask plugin upgrade {name}` first")
+            raise MigrationError(
+                f"the database is not at {head} yet: run `flask plugin upgrade {name}` first"
+            )
 
 
 def _autogenerate(connection: Connection, history: History, name: str) -> tuple[str, str, list[str]]:
@@ -69,13 +71,17 @@ def _autogenerate(connection: Connection, history: History, name: str) -> tuple[
 
     def render(operations: ops.UpgradeOps | ops.DowngradeOps) -> str:
         # What goes between "def upgrade():" and the end; Alembic's comments say nothing here.
-        code = render_python_code(operations, render_as_batch=True, render_item=render_item, migration_context=context)
+        code = render_python_code(
+            operations, render_as_batch=True, render_item=render_item, migration_context=context
+        )
         return "\n".join(line for line in code.splitlines() if not line.lstrip().startswith("#")).strip()
 
     return render(up), render(down), _needs(history, name, up)
 
 
-def _write(history: History, name: str, message: str, upgrades: str, downgrades: str, needs: list[str]) -> Path:
+def _write(
+    history: History, name: str, message: str, upgrades: str, downgrades: str, needs: list[str]
+) -> Path:
     plugin, graph = history.plugins[name], history.graph
     folder = plugin.versions
     folder.mkdir(exist_ok=True)
@@ -102,10 +108,14 @@ def _write(history: History, name: str, message: str, upgrades: str, downgrades:
 
 def _next_id(graph: Graph, prefix: str) -> str:
     """``<plugin>_0007``: names that sort, and that say whose they are after the plugin is gone."""
-    numbers = [int(found.group(1)) for id_ in graph.revisions if (found := re.fullmatch(rf"{prefix}(\d+)", id_))]
+    numbers = [
+        int(found.group(1)) for id_ in graph.revisions if (found := re.fullmatch(rf"{prefix}(\d+)", id_))
+    ]
     id_ = f"{prefix}{max(numbers, default=0) + 1:04d}"
     if len(id_) > _LONGEST_ID:
-        raise MigrationError(f"the revision id {id_} is longer than {_LONGEST_ID} characters; shorten the plugin's name")
+        raise MigrationError(
+            f"the revision id {id_} is longer than {_LONGEST_ID} characters; shorten the plugin's name"
+        )
     return id_
 
 

@@ -31,7 +31,9 @@ plugins_table = sa.Table(
 )
 
 # Alembic's own; it makes the table, here it is only read and, to forget a plugin, written.
-version_table = sa.Table("alembic_version", _metadata, sa.Column("version_num", sa.String(32), primary_key=True))
+version_table = sa.Table(
+    "alembic_version", _metadata, sa.Column("version_num", sa.String(32), primary_key=True)
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ def create_tables(connection: Connection) -> None:
     _metadata.create_all(connection, checkfirst=True)
 
 
-def synchronize(connection: Connection, graph: Graph, heads: Iterable[str], versions: dict[str, str]) -> list[str]:
+def synchronize(
+    connection: Connection, graph: Graph, heads: Iterable[str], versions: dict[str, str]
+) -> list[str]:
     """Bring ``pulsar_plugins`` in line with ``alembic_version``, which is what Alembic goes by.
 
     The two differ while a migration runs, and after one was cut on a database that cannot roll back DDL. As

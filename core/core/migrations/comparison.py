@@ -44,7 +44,11 @@ def options(history: History, plugin: str | None, metadata: MetaData = Base.meta
 
 
 def compare_type(
-    context: MigrationContext, inspected: Any, declared: Any, inspected_type: TypeEngine[Any], type_: TypeEngine[Any]
+    context: MigrationContext,
+    inspected: Any,
+    declared: Any,
+    inspected_type: TypeEngine[Any],
+    type_: TypeEngine[Any],
 ) -> bool | None:
     """Whether a column changed its type; None leaves the answer to Alembic.
 
@@ -92,7 +96,9 @@ def _describe(diff: tuple[Any, ...]) -> str:
 
 def tables_of(connection: Connection, history: History, plugin: str) -> list[str]:
     """Names of the tables in the database that wear the prefix of ``plugin``."""
-    return sorted(name for name in sa.inspect(connection).get_table_names() if history.owner_of(name) == plugin)
+    return sorted(
+        name for name in sa.inspect(connection).get_table_names() if history.owner_of(name) == plugin
+    )
 
 
 def import_models(plugin: Plugin) -> None:
@@ -108,4 +114,6 @@ def import_models(plugin: Plugin) -> None:
         for name in ("models", *inside):
             plugin.submodule(name)
     except Exception as exc:  # anything can happen in a plugin that is being written
-        raise MigrationError(f"the models of {plugin.name} cannot be imported: {type(exc).__name__}: {exc}") from exc
+        raise MigrationError(
+            f"the models of {plugin.name} cannot be imported: {type(exc).__name__}: {exc}"
+        ) from exc

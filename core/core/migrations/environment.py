@@ -37,7 +37,10 @@ def run() -> None:
 
 def _run_offline(settings: Mapping[str, Any]) -> None:
     context.configure(
-        dialect_name=db.engine.dialect.name, literal_binds=True, dialect_opts={"paramstyle": "named"}, **settings
+        dialect_name=db.engine.dialect.name,
+        literal_binds=True,
+        dialect_opts={"paramstyle": "named"},
+        **settings,
     )
     migration = context.get_context()
     migration.execute(CreateTable(bookkeeping.plugins_table, if_not_exists=True))

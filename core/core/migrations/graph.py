@@ -88,7 +88,9 @@ class Graph:
 
     def __init__(self, revisions: Iterable[Revision]) -> None:
         self.revisions: dict[str, Revision] = {revision.id: revision for revision in revisions}
-        self._labels = {label: revision.id for revision in self.revisions.values() for label in revision.labels}
+        self._labels = {
+            label: revision.id for revision in self.revisions.values() for label in revision.labels
+        }
         self._below = {id_: self._edges(revision) for id_, revision in self.revisions.items()}
         self._above: dict[str, set[str]] = {}
         for id_, below in self._below.items():

@@ -51,7 +51,9 @@ def load(app: Flask) -> History:
     """The history as it is installed now. Cheap: files are read again only when they changed."""
     site = app.extensions.get("pulsar")
     plugins = dict(find_plugins())
-    plugins |= {name: plugin for name, plugin in getattr(site, "plugins", {}).items() if name not in plugins}
+    for name, plugin in getattr(site, "plugins", {}).items():
+        if plugin.module is not None:  # enabled by its module, without an entry point
+            plugins.setdefault(name, plugin)
     named = [_short(name, plugins) for name in app.config.get("PLUGINS", ())]
     graph, left_out, missing = _assemble(plugins)
     return History(plugins, tuple(dict.fromkeys(["core", *named])), graph, left_out, missing)

@@ -140,7 +140,9 @@ def _loss(state: State, connection: Any, name: str, steps: set[str]) -> str:
     return text
 
 
-def _upwards(history: History, targets: list[str]) -> Callable[[Iterable[str], ScriptDirectory], list[MigrationStep]]:
+def _upwards(
+    history: History, targets: list[str]
+) -> Callable[[Iterable[str], ScriptDirectory], list[MigrationStep]]:
     def plan(heads: Iterable[str], script: ScriptDirectory) -> list[MigrationStep]:
         todo = history.graph.below(targets) - history.graph.below(heads)
         return _steps(history, script, todo, up=True)
@@ -173,7 +175,9 @@ def _run(
     def steps(heads: Any, _context: Any) -> Any:
         return plan(heads, script)
 
-    with EnvironmentContext(config, script, fn=steps, as_sql=sql, starting_rev=start, destination_rev="heads"):
+    with EnvironmentContext(
+        config, script, fn=steps, as_sql=sql, starting_rev=start, destination_rev="heads"
+    ):
         script.run_env()
 
 

@@ -67,5 +67,9 @@ def quote(value: str | Iterable[str] | None) -> str:
 
 def dialect_imports(*sources: str) -> str:
     """The import line of the dialects that ``sources`` mention; empty if there are none."""
-    names = [name for name in ("mysql", "postgresql", "sqlite") if any(re.search(rf"\b{name}\.\w", s) for s in sources)]
+    names = [
+        name
+        for name in ("mysql", "postgresql", "sqlite")
+        if any(re.search(rf"\b{name}\.\w", s) for s in sources)
+    ]
     return f"from sqlalchemy.dialects import {', '.join(names)}" if names else ""

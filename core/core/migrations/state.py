@@ -133,7 +133,9 @@ class State:
             current = row.revision if row else None
         done = graph.below([current] if current else [])
         todo = graph.ordered(graph.of(name) - done)
-        return PluginState(name, version, state, current, heads[-1] if heads else None, tuple(todo), self._trouble(name))
+        return PluginState(
+            name, version, state, current, heads[-1] if heads else None, tuple(todo), self._trouble(name)
+        )
 
     def _trouble(self, name: str) -> str:
         if problem := self.problem(name):

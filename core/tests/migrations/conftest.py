@@ -1,7 +1,6 @@
 """Throw-away plugins, really installed as far as Python can tell, and a database of each kind to put them in."""
 
 import importlib
-import os
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -14,17 +13,12 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 from flask import Flask
 from flask.cli import ScriptInfo
-from sqlalchemy.exc import OperationalError
 
 import core.db
 import core.migrations
 from core.cli.migrations import db as db_group
-from core.cli.plugin_migrations import commands
-
-SERVERS = {
-    "postgresql": os.environ.get("PULSAR_TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1:5432/"),
-    "mariadb": os.environ.get("PULSAR_TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/"),
-}
+from core.cli.plugin import plugin as plugin_group
+from core.testing import make_database, why_not
 
 REVISION = """\
 \"\"\"{title}\"\"\"
@@ -117,7 +111,11 @@ class Workshop:
 
     def table(self, name: str, table: str, *, number: int = 1, parent: str = "", needs: object = None) -> str:
         """A revision that makes one table, perhaps with a foreign key to ``parent``."""
-        key = f', sa.Column("parent_id", sa.Integer, sa.ForeignKey("{parent}.id", ondelete="CASCADE"))' if parent else ""
+        key = (
+            f', sa.Column("parent_id", sa.Integer, sa.ForeignKey("{parent}.id", ondelete="CASCADE"))'
+            if parent
+            else ""
+        )
         up = f'op.create_table("{table}", sa.Column("id", sa.Integer, primary_key=True){key})'
         return self.revision(name, number, up=up, down=f'op.drop_table("{table}")', needs=needs)
 
@@ -141,26 +139,9 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksh
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def any_uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database, once on each server that answers."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'test.db'}"
-        return
-    name = f"pulsar_test_migrations_{uuid4().hex[:12]}"
-    server = sa.create_engine(SERVERS[request.param], isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    if request.param == "postgresql":
-        server = sa.create_engine(
-            sa.make_url(SERVERS["postgresql"]).set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
-        )
-    try:
-        with server.connect() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    except OperationalError as exc:
-        pytest.skip(f"{request.param} does not answer: {exc.orig}")
-    try:
-        yield str(sa.make_url(SERVERS[request.param]).set(database=name))
-    finally:
-        force = " WITH (FORCE)" if request.param == "postgresql" else ""
-        with server.connect() as connection:
-            connection.execute(sa.text(f"DROP DATABASE {name}{force}"))
+    if reason := why_not(request.param):
+        pytest.skip(reason)
+    yield from make_database(request.param, tmp_path, f"migrations_{uuid4().hex[:12]}")
 
 
 @pytest.fixture
@@ -176,9 +157,7 @@ class Bench:
         self.app.config.update(SQLALCHEMY_DATABASE_URI=uri, PLUGINS=[], TESTING=True)
         core.db.init_app(self.app)
         core.migrations.init_app(self.app)
-        self.cli = click.Group("flask", commands={"db": db_group, "plugin": click.Group("plugin")})
-        for command in commands:
-            self.cli.commands["plugin"].add_command(command)  # type: ignore[attr-defined]
+        self.cli = click.Group("flask", commands={"db": db_group, "plugin": plugin_group})
 
     def enable(self, *names: str) -> None:
         self.app.config["PLUGINS"] = list(names)
@@ -222,7 +201,11 @@ class Bench:
 
     def heads(self) -> set[object]:
         """What alembic_version holds; core's left out."""
-        return {row[0] for row in self.rows("SELECT version_num FROM alembic_version") if not str(row[0]).startswith("core_")}
+        return {
+            row[0]
+            for row in self.rows("SELECT version_num FROM alembic_version")
+            if not str(row[0]).startswith("core_")
+        }
 
     def close(self) -> None:
         with self.app.app_context():

@@ -18,8 +18,12 @@ def family(workshop):
 
 def test_upgrade_brings_enabled_plugins_to_their_heads_and_leaves_others_alone(any_bench, family):
     any_bench.enable("alpha", "beta")
-    family.revision("alpha", 2, up='op.add_column("alpha_things", sa.Column("size", sa.Integer))',
-                    down='op.drop_column("alpha_things", "size")')
+    family.revision(
+        "alpha",
+        2,
+        up='op.add_column("alpha_things", sa.Column("size", sa.Integer))',
+        down='op.drop_column("alpha_things", "size")',
+    )
 
     said = any_bench.ok("db", "upgrade")
 
@@ -58,8 +62,12 @@ def test_downgrade_lists_what_else_would_go_and_refuses(any_bench, family):
     any_bench.enable("alpha", "beta")
     any_bench.ok("db", "upgrade")
 
-    for command in (("plugin", "downgrade", "alpha"), ("db", "downgrade", "alpha@base"),
-                    ("plugin", "downgrade", "alpha", "--cascade"), ("db", "downgrade", "base")):
+    for command in (
+        ("plugin", "downgrade", "alpha"),
+        ("db", "downgrade", "alpha@base"),
+        ("plugin", "downgrade", "alpha", "--cascade"),
+        ("db", "downgrade", "base"),
+    ):
         line = any_bench.refused(*command)
         assert "beta (beta_0001) with all its tables (beta_notes)" in line
     assert any_bench.heads() == {"beta_0001"}
@@ -92,7 +100,9 @@ def test_downgrade_to_a_revision(bench, family):
     assert bench.recorded()["alpha"] == "alpha_0002"
     bench.ok("db", "downgrade", "alpha@-1")
     assert bench.recorded() == {"alpha": "alpha_0001", "beta": "beta_0001"}
-    assert "no revision alpha_0009" in bench.refused("plugin", "downgrade", "alpha", "--to", "alpha_0009", status=2)
+    assert "no revision alpha_0009" in bench.refused(
+        "plugin", "downgrade", "alpha", "--to", "alpha_0009", status=2
+    )
 
 
 def test_migrate_without_a_plugin_names_the_command_that_takes_one(bench):
@@ -158,7 +168,9 @@ def test_two_heads_in_one_branch_are_reported(bench, family):
 
 
 def test_a_failing_migration_names_file_and_line_and_leaves_no_trace(any_bench, family):
-    family.revision("gamma", 2, up='op.add_column("gamma_points", sa.Column("x", sa.Integer))\nraise ValueError("no")')
+    family.revision(
+        "gamma", 2, up='op.add_column("gamma_points", sa.Column("x", sa.Integer))\nraise ValueError("no")'
+    )
     any_bench.enable("gamma")
 
     line = any_bench.refused("db", "upgrade")
