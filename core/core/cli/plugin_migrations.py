@@ -9,9 +9,8 @@ import click
 from flask.cli import ScriptInfo
 
 from core.app import create_app
-from core.cli.one_line import one_line
 from core.migrations import authoring, operations, recovery
-from core.migrations.errors import MigrationUsageError
+from core.migrations.errors import MigrationUsageError, one_line
 from core.migrations.state import State, look
 from core.plugins import BrokenPlugins
 

@@ -7,6 +7,7 @@ from flask import Flask
 from flask_migrate import Config, Migrate
 
 from core.db import db
+from core.migrations import commands
 from core.migrations.errors import MigrationError, MigrationUsageError
 from core.migrations.history import environment_folder, load
 from core.migrations.operations import after_first_install
@@ -18,9 +19,11 @@ __all__ = ["MigrationError", "MigrationUsageError", "Pending", "after_first_inst
 def init_app(app: Flask) -> None:
     """Make ``flask db`` work for ``app``. Nothing is read before a command runs."""
     migrate = Migrate(app, db, directory=str(environment_folder()))
+    app.cli.add_command(commands.db)
 
-    @migrate.configure
     def add_folders(config: Config) -> Config:
         folders = "\n".join(str(folder) for folder in load(app).folders)
         config.set_main_option("version_locations", folders.replace("%", "%%"))
         return config
+
+    migrate.configure(add_folders)

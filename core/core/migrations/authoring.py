@@ -63,20 +63,34 @@ def _refuse_behind(state: State, name: str) -> None:
 def _autogenerate(connection: Connection, history: History, name: str) -> tuple[str, str, list[str]]:
     script = produce(connection, history, name)
     up, down = script.upgrade_ops, script.downgrade_ops
-    assert up is not None and down is not None
+    assert up is not None
+    assert down is not None
     if up.is_empty():
         return "", "", []
-    settings = options(history, name)
-    context = MigrationContext.configure(connection, opts=settings)
+    context = MigrationContext.configure(connection, opts=options(history, name))
+    return _source(up, context), _source(down, context), _needs(history, name, up)
 
-    def render(operations: ops.UpgradeOps | ops.DowngradeOps) -> str:
-        # What goes between "def upgrade():" and the end; Alembic's comments say nothing here.
-        code = render_python_code(
-            operations, render_as_batch=True, render_item=render_item, migration_context=context
-        )
-        return "\n".join(line for line in code.splitlines() if not line.lstrip().startswith("#")).strip()
 
-    return render(up), render(down), _needs(history, name, up)
+def _source(operations: ops.UpgradeOps | ops.DowngradeOps, context: MigrationContext) -> str:
+    """The body of ``upgrade()`` or ``downgrade()``, without the comments that Alembic puts around it."""
+    _let_indexes_go_with_their_table(operations)
+    code = render_python_code(
+        operations, render_as_batch=True, render_item=render_item, migration_context=context
+    )
+    return "\n".join(line for line in code.splitlines() if not line.lstrip().startswith("#")).strip()
+
+
+def _let_indexes_go_with_their_table(operations: ops.OpContainer) -> None:
+    """Take out what is done to a table that is dropped anyway.
+
+    MariaDB refuses to drop an index that a foreign key needs, while the table with both goes without a word.
+    """
+    dropped = {item.table_name for item in operations.ops if isinstance(item, ops.DropTableOp)}
+    operations.ops = [
+        item
+        for item in operations.ops
+        if isinstance(item, ops.DropTableOp) or getattr(item, "table_name", None) not in dropped
+    ]
 
 
 def _write(
@@ -87,6 +101,7 @@ def _write(
     folder.mkdir(exist_ok=True)
     id_ = _next_id(graph, plugin.table_prefix)
     config = alembic_config(history)
+    config.cmd_opts.quiet = True  # type: ignore[union-attr]
     heads = graph.heads(name)
     script = ScriptDirectory.from_config(config).generate_revision(
         id_,
@@ -97,7 +112,7 @@ def _write(
         depends_on=needs,
         upgrades=upgrades,
         downgrades=downgrades,
-        imports=dialect_imports(upgrades, downgrades),
+        imports=dialect_imports(upgrades + downgrades),
         needs_sa="sa." in upgrades + downgrades,
         needs_op="op." in upgrades + downgrades,
         quote=quote,

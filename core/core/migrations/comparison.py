@@ -68,7 +68,7 @@ def produce(connection: Connection, history: History, plugin: str | None = None)
 
 
 def differences(connection: Connection, history: History, plugin: str | None = None) -> list[str]:
-    """What differs between the database and the models of ``plugin``, a line for each thing; empty if nothing does."""
+    """What differs between the database and the models of ``plugin``, a line for each thing."""
     script = produce(connection, history, plugin)
     assert isinstance(script.upgrade_ops, UpgradeOps)
     return [_describe(diff) for diff in _flat(script.upgrade_ops.as_diffs())]

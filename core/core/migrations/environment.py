@@ -1,7 +1,8 @@
 """What ``migrations/env.py`` does: run migrations on the database of the present app.
 
-Each migration is a transaction of its own, together with its row in ``pulsar_plugins``. On SQLite that includes
-the DDL; MariaDB commits at every DDL statement, so there a migration that fails may be half done.
+Each migration is a transaction of its own, together with its row in ``pulsar_plugins``. On SQLite and
+PostgreSQL that includes the DDL; MariaDB commits at every DDL statement, so there a migration that fails
+may be half done.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -64,13 +65,13 @@ def _run_online(history: History, settings: Mapping[str, Any]) -> None:
 
 @contextmanager
 def migration_connection() -> Iterator[Connection]:
-    """A connection to migrate on. On SQLite foreign keys are not enforced on it, see :func:`check_foreign_keys`."""
+    """A connection to migrate on. On SQLite it does not enforce foreign keys: :func:`check_foreign_keys` does."""
     with db.engine.connect() as connection:
         if connection.dialect.name != "sqlite":
             yield connection
             return
-        # SQLite changes a table by making a new one and dropping the old: with the keys enforced, that would
-        # delete every row that refers to it. The switch does nothing inside a transaction, hence the raw call.
+        # SQLite changes a table by making a new one and dropping the old: with the keys enforced, that
+        # deletes every row that refers to it. Inside a transaction the switch does nothing, hence raw.
         raw: Any = connection.connection.dbapi_connection
         raw.execute("PRAGMA foreign_keys=OFF").close()
         try:
@@ -91,8 +92,8 @@ def check_foreign_keys(connection: Connection) -> None:
     if broken:
         table, rowid, parent, _ = broken[0]
         raise MigrationError(
-            f"{len(broken)} rows would refer to nothing, the first is row {rowid} of {table}, "
-            f"which refers to {parent}; the migration was rolled back"
+            f"the migration leaves rows that refer to nothing: {len(broken)}, the first is row {rowid} of "
+            f"{table}, which refers to {parent}; it was rolled back"
         )
 
 

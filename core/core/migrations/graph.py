@@ -77,10 +77,12 @@ def _assignments(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
 
 def _words(value: object) -> tuple[str, ...]:
     """Alembic's "one, several or none" as a tuple."""
-    several = (value,) if isinstance(value, str) else tuple(value or ())  # type: ignore[call-overload]
-    if not all(isinstance(word, str) for word in several):
+    if value is None:
+        return ()
+    several = (value,) if isinstance(value, str) else value
+    if not isinstance(several, tuple | list) or not all(isinstance(word, str) for word in several):
         raise TypeError(f"{value!r} is not text")
-    return several
+    return tuple(several)
 
 
 class Graph:
@@ -101,7 +103,7 @@ class Graph:
         # A label in depends_on means the revision that carries it, not the head of its branch.
         return (*revision.parents, *(self._labels.get(need, need) for need in revision.needs))
 
-    def __contains__(self, id_: str) -> bool:
+    def __contains__(self, id_: object) -> bool:
         return id_ in self.revisions
 
     def dangling(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Move a database: up to heads, down to a revision, or by decree. Each plans first, says no first, then runs."""
+"""Move a database: up to heads, down to a revision, or by decree. Whatever can be refused is refused first."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -22,9 +22,9 @@ from core.migrations.state import State, look
 
 __all__ = ["after_first_install", "alembic_config", "downgrade", "stamp", "upgrade", "upgrade_enabled"]
 
-# Called with the name of a plugin after `flask db upgrade` has brought it to its head for the first time, in an
-# app context, after the migrations are stored; what it does with db.session is committed. It is called again
-# by the next upgrade if it was cut or raised, so it must be able to run twice.
+# Called with the name of an enabled plugin after it has come to its head for the first time: in an app
+# context, when the migrations are stored. What a callback does with db.session is committed. If it was cut
+# or raised, the next upgrade calls it again, so it must be able to run twice.
 after_first_install: list[Callable[[str], object]] = []
 
 
@@ -185,7 +185,8 @@ def finish_installation(state: State) -> None:
     """Do what follows the first installation of each enabled plugin that is at its head."""
     for name in state.history.enabled:
         plugin = state.history.plugins.get(name)
-        if plugin is None or state.reached.get(name) not in (state.history.graph.heads(name) or [None]):
+        heads: list[str | None] = [*state.history.graph.heads(name)] or [None]
+        if plugin is None or state.reached.get(name) not in heads:
             continue
         with db.engine.begin() as connection:
             bookkeeping.enter(connection, name, plugin.version)

@@ -33,13 +33,9 @@ def forget(name: str) -> None:
     if users := _users(state, name):
         raise MigrationError(f"installed plugins stand on {name}: {', '.join(users)}. Uninstall them first")
     history = state.history
-    places = {
-        other.name: other.revision
-        for other in state.recorded.rows.values()
-        if other.revision in history.graph and not other.forgotten_at
-    }
+    written = [row.revision for row in state.recorded.rows.values() if row.revision and not row.forgotten_at]
     others = [head for head in state.unknown if head != row.revision]
-    heads = history.graph.tips([*places.values(), *state.recorded.heads])
+    heads = history.graph.tips([*written, *state.recorded.heads])  # leaves out what nobody knows
     with migration_connection() as connection:
         with connection.begin():
             bookkeeping.write_heads(connection, [*heads, *others])
@@ -81,7 +77,7 @@ def adopt(name: str) -> None:
     state.refuse_unknown()
     state.refuse_broken((name,))
     row = state.recorded.rows.get(name)
-    if row is None or row.forgotten_at is None:
+    if row is None or row.revision is None or row.forgotten_at is None:
         raise MigrationError(f"no tables of {name} were kept by `flask plugin forget`")
     graph = state.history.graph
     if row.revision not in graph:

@@ -5,7 +5,7 @@ as soon as those change, and nothing at all once the plugin's modules move.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from alembic.autogenerate.api import AutogenContext
@@ -17,10 +17,11 @@ from core.migrations.errors import MigrationError
 
 __all__ = ["dialect_imports", "quote", "render_item"]
 
-_DIALECTS: dict[tuple[str, ...], Dialect] = {
-    ("sqlite",): sqlite.dialect(),
-    ("postgresql",): postgresql.dialect(),
-    ("mysql", "mariadb"): mysql.dialect(),
+_DIALECTS: dict[str, Dialect] = {
+    "sqlite": sqlite.dialect(),
+    "postgresql": postgresql.dialect(),  # type: ignore[no-untyped-call]
+    "mysql": mysql.dialect(),
+    "mariadb": mysql.dialect(),
 }
 
 
@@ -29,25 +30,41 @@ def render_item(type_: str, item: Any, context: AutogenContext) -> str | Literal
 
     :raises MigrationError: for a column type that cannot be written without importing it.
     """
-    if type_ != "type" or type(item).__module__.startswith("sqlalchemy."):
+    if type_ != "type":
         return False
-    if not isinstance(item, TypeDecorator):
+    if isinstance(item, TypeDecorator) and not _is_sqlalchemys(item):
+        return _with_variants(item.impl_instance, _variants_of_decorator(item))
+    if not _is_sqlalchemys(item):
         raise MigrationError(
             f"the type {item!r} cannot be written without importing {type(item).__module__}: "
             "make the revision with --empty and write it with types of SQLAlchemy"
         )
-    return _render_decorator(item)
+    # Alembic would write a variant for "mysql" and the same once more for "mariadb".
+    return _with_variants(item, item._variant_mapping) if item._variant_mapping else False
 
 
-def _render_decorator(type_: "TypeDecorator[Any]") -> str:
-    """The type that ``type_`` is stored as, with a variant for each database where that differs."""
+def _is_sqlalchemys(type_: TypeEngine[Any]) -> bool:
+    return type(type_).__module__.startswith("sqlalchemy.")
+
+
+def _variants_of_decorator(type_: "TypeDecorator[Any]") -> dict[str, TypeEngine[Any]]:
+    """The type that ``type_`` is stored as, by the name of each database where it is not the plain one."""
     plain = type_.impl_instance
-    text = _source(plain)
-    for names, dialect in _DIALECTS.items():
-        here = type_.load_dialect_impl(dialect)
-        if repr(here) != repr(dialect.type_descriptor(plain)):
-            text += f".with_variant({_source(here)}, {', '.join(map(quote, names))})"
-    return text
+    found = {name: type_.load_dialect_impl(dialect) for name, dialect in _DIALECTS.items()}
+    return {
+        name: here
+        for name, here in found.items()
+        if repr(here) != repr(_DIALECTS[name].type_descriptor(plain))
+    }
+
+
+def _with_variants(plain: TypeEngine[Any], variants: Mapping[str, TypeEngine[Any]]) -> str:
+    names: dict[str, list[str]] = {}
+    for name, type_ in variants.items():
+        names.setdefault(_source(type_), []).append(name)
+    return _source(plain) + "".join(
+        f".with_variant({source}, {', '.join(map(quote, sorted(which)))})" for source, which in names.items()
+    )
 
 
 def _source(type_: TypeEngine[Any]) -> str:
@@ -65,11 +82,7 @@ def quote(value: str | Iterable[str] | None) -> str:
     return f"({', '.join(words)}{',' if len(words) == 1 else ''})"
 
 
-def dialect_imports(*sources: str) -> str:
-    """The import line of the dialects that ``sources`` mention; empty if there are none."""
-    names = [
-        name
-        for name in ("mysql", "postgresql", "sqlite")
-        if any(re.search(rf"\b{name}\.\w", s) for s in sources)
-    ]
+def dialect_imports(source: str) -> str:
+    """The import line of the dialects that ``source`` mentions; empty if there are none."""
+    names = [name for name in ("mysql", "postgresql", "sqlite") if re.search(rf"\b{name}\.\w", source)]
     return f"from sqlalchemy.dialects import {', '.join(names)}" if names else ""

@@ -90,7 +90,8 @@ class State:
             return f"its migrations cannot be loaded: {reason}"
         heads = self.history.graph.heads(name)
         if len(heads) > 1:
-            return f"its branch has {len(heads)} heads ({', '.join(heads)}): give one of them the other as down_revision"
+            names = ", ".join(heads)
+            return f"its branch has {len(heads)} heads ({names}): make one the down_revision of the other"
         return ""
 
     def explain(self, revision: str) -> str:
@@ -98,21 +99,21 @@ class State:
         owner = self.recorded.owner_of(revision)
         if owner is None:
             return (
-                f"The database is at revision {revision}, which no installed plugin has and nobody wrote down: "
-                "install the plugin it belongs to, or restore the database it came from."
+                f"The database is at revision {revision}, which no installed plugin has and nobody wrote "
+                "down: install the plugin it belongs to, or restore the database it came from."
             )
         row = self.recorded.rows[owner]
         if owner not in self.history.plugins:
             return (
-                f"{owner} {row.version} was migrated to {revision} and is not installed any more: install "
-                f"pulsar-{owner} again, or give it up with `flask plugin forget {owner}` (its tables are kept)."
+                f"{owner} {row.version} was migrated to {revision} and is not installed any more: "
+                f"install pulsar-{owner} again, or give it up with `flask plugin forget {owner}` (its tables are kept)."
             )
         if reason := self.history.left_out.get(owner):
             return f"{owner} was migrated to {revision}, but its migrations cannot be loaded: {reason}."
         installed = self.history.plugins[owner].version
         return (
-            f"{owner} was migrated to {revision} by version {row.version}, and the installed version {installed} "
-            f"does not have that revision: install {row.version} again, downgrade with it, and then go back."
+            f"{owner} was migrated to {revision} by version {row.version}, and the installed version "
+            f"{installed} does not have that revision: install {row.version} again, downgrade with it, and then go back."
         )
 
     def plugins(self) -> list[PluginState]:
@@ -146,7 +147,8 @@ class State:
         if row and row.revision in self.unknown:
             return self.explain(row.revision)
         if row and row.forgotten_at and name in self.history.plugins:
-            return f"its tables of {row.revision} were kept: take them up with `flask plugin upgrade {name} --adopt`"
+            way = f"`flask plugin upgrade {name} --adopt`"
+            return f"its tables of {row.revision} were kept: take them up with {way}"
         return ""
 
 

@@ -1,4 +1,4 @@
-"""Throw-away plugins, really installed as far as Python can tell, and a database of each kind to put them in."""
+"""Throw-away plugins, installed as far as Python can tell, and a database of each kind for them."""
 
 import importlib
 import sys
@@ -16,8 +16,8 @@ from flask.cli import ScriptInfo
 
 import core.db
 import core.migrations
-from core.cli.migrations import db as db_group
 from core.cli.plugin import plugin as plugin_group
+from core.migrations.commands import db as db_group
 from core.testing import make_database, why_not
 
 REVISION = """\

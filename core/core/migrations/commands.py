@@ -11,11 +11,10 @@ from flask import current_app
 from flask.cli import with_appcontext
 from flask_migrate.cli import db as db
 
-from core.cli.one_line import one_line
 from core.db import db as database
 from core.migrations import operations
 from core.migrations.comparison import differences, import_models
-from core.migrations.errors import MigrationError, MigrationUsageError
+from core.migrations.errors import MigrationError, MigrationUsageError, one_line
 from core.migrations.history import load
 from core.migrations.state import PluginState, State, look
 
@@ -26,7 +25,8 @@ def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     """A command of ``flask db``, in place of Flask-Migrate's if it has one of that name."""
 
     def register(function: Callable[..., Any]) -> click.Command:
-        return db.command(name)(with_appcontext(one_line(function)))
+        made: click.Command = db.command(name)(with_appcontext(one_line(function)))
+        return made
 
     return register
 
