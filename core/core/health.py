@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Callable
 
-from flask import Response
+from flask import Response, current_app
 from sqlalchemy import text
 
 from core.blueprint import Blueprint
 from core.db import db
 from core.errors import Unavailable
+from core.migrations import pending
 from core.requests import public, returns
 from core.responses import json_response
 from core.site import current_site
@@ -48,6 +49,7 @@ def _checks() -> list[tuple[str, Callable[[], str], bool]]:
     found: list[tuple[str, Callable[[], str], bool]] = [
         ("database", _database, True),
         ("storage", _storage, True),
+        ("migrations", _migrations, False),
     ]
     for checks in current_site().hooks.hook.register_health_checks():
         found += checks
@@ -71,3 +73,12 @@ def _storage() -> str:
 def _database() -> str:
     db.session.execute(text("SELECT 1"))
     return "ok"
+
+
+def _migrations() -> str:
+    """Plugins that wait for ``flask db upgrade``. What else may be wrong is for the log: it names files."""
+    waiting = pending(current_app)
+    if waiting.problem:
+        log.warning("migrations: %s", waiting.problem)
+        return "failed"
+    return f"pending: {', '.join(waiting)}" if waiting else "ok"

@@ -1,7 +1,7 @@
 """``flask db ...``: the group of Flask-Migrate with commands that know of plugins."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import click
@@ -208,18 +208,24 @@ def _targets(state: State, revisions: tuple[str, ...]) -> list[str]:
 
 
 @_command("check")
-def check() -> None:
-    """Compare the tables of every enabled plugin with its models; exit status 1 if they differ."""
+@click.argument("names", nargs=-1)
+def check(names: tuple[str, ...]) -> None:
+    """Compare tables with models, of the plugins NAMES or of all enabled; exit status 1 if they differ."""
     state = look()
     state.refuse_unknown()
-    behind = [line.name for line in state.plugins() if line.state == "enabled" and line.pending]
+    names = names or state.history.enabled
+    for name in names:
+        state.require_installed(name)
+    behind = [line.name for line in state.plugins() if line.name in names and line.pending]
     if behind:
         raise MigrationError(f"not at the newest revision: {', '.join(behind)}. Run `flask db upgrade` first")
-    found = []
-    for name in state.history.migrated(state.history.enabled):
-        import_models(state.history.plugins[name])
-        with database.engine.connect() as connection:
-            found += [f"{name}: {line}" for line in differences(connection, state.history, name)]
-    if found:
+    if found := list(_differences(state, names)):
         raise MigrationError("models and database differ: " + "; ".join(found))
     click.echo("Models and database agree.")
+
+
+def _differences(state: State, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        import_models(state.history.plugins[name])
+        with database.engine.connect() as connection:
+            yield from (f"{name}: {line}" for line in differences(connection, state.history, name))

@@ -5,6 +5,7 @@ PostgreSQL that includes the DDL; MariaDB commits at every DDL statement, so the
 may be half done.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +27,8 @@ __all__ = ["migration_connection", "run", "settle"]
 
 def run() -> None:
     """Run the command that Alembic was given. Called by ``env.py``, in the context of an app."""
+    # Every step is reported below; Alembic would log it once more.
+    logging.getLogger("alembic.runtime").setLevel(logging.WARNING)
     history = context.config.attributes.get("history") or load(current_app)
     report = context.config.attributes.get("report", lambda line: None)
     settings = options(history, context.config.attributes.get("plugin"))
@@ -65,10 +68,14 @@ def _run_online(history: History, settings: Mapping[str, Any]) -> None:
 
 @contextmanager
 def migration_connection() -> Iterator[Connection]:
-    """A connection to migrate on. On SQLite it does not enforce foreign keys: :func:`check_foreign_keys` does."""
+    """A connection to migrate on, for one process at a time.
+
+    On SQLite it does not enforce foreign keys; :func:`check_foreign_keys` does instead.
+    """
     with db.engine.connect() as connection:
         if connection.dialect.name != "sqlite":
-            yield connection
+            with _alone(connection):
+                yield connection
             return
         # SQLite changes a table by making a new one and dropping the old: with the keys enforced, that
         # deletes every row that refers to it. Inside a transaction the switch does nothing, hence raw.
@@ -79,6 +86,30 @@ def migration_connection() -> Iterator[Connection]:
         finally:
             connection.rollback()
             raw.execute("PRAGMA foreign_keys=ON").close()
+
+
+# Two that upgrade at once would both make the same table. SQLite has no such lock; there the second of two
+# fails at its first statement, changes nothing, and finds everything done when it is started again.
+_LOCKS = {
+    "postgresql": ("SELECT pg_advisory_lock(7856)", "SELECT pg_advisory_unlock(7856)"),
+    "mysql": ("SELECT GET_LOCK(CONCAT(DATABASE(), '.migrations'), -1)",
+              "SELECT RELEASE_LOCK(CONCAT(DATABASE(), '.migrations'))"),
+}  # fmt: skip
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """Wait until nobody else migrates this database. A connection that breaks gives its lock back."""
+    lock, unlock = _LOCKS["mysql" if connection.dialect.name == "mariadb" else connection.dialect.name]
+    connection.exec_driver_sql(lock)
+    connection.commit()
+    try:
+        yield
+    finally:
+        connection.rollback()
+        if not connection.invalidated:
+            connection.exec_driver_sql(unlock)
+            connection.commit()
 
 
 def check_foreign_keys(connection: Connection) -> None:

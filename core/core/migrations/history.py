@@ -38,10 +38,6 @@ class History:
         """Folders to hand to Alembic: together they have every revision they mention."""
         return [plugin.versions for plugin in self.plugins.values() if plugin.name not in self.left_out]
 
-    def migrated(self, names: Iterable[str]) -> list[str]:
-        """Those of ``names`` that have migrations."""
-        return [name for name in names if self.graph.heads(name)]
-
     def owner_of(self, table: str) -> str | None:
         """The installed plugin that ``table`` belongs to by its name."""
         return owner_of_table(table, self.plugins.values())

@@ -1,4 +1,4 @@
-"""Move a database: up to heads, down to a revision, or by decree. Whatever can be refused is refused first."""
+"""Move a database: up to heads, down to a revision, or by decree. What can be refused is refused first."""
 
 import sys
 from collections.abc import Callable, Iterable

@@ -106,14 +106,16 @@ class State:
         if owner not in self.history.plugins:
             return (
                 f"{owner} {row.version} was migrated to {revision} and is not installed any more: "
-                f"install pulsar-{owner} again, or give it up with `flask plugin forget {owner}` (its tables are kept)."
+                f"install pulsar-{owner} again, or give it up with `flask plugin forget {owner}` "
+                "(its tables are kept)."
             )
         if reason := self.history.left_out.get(owner):
             return f"{owner} was migrated to {revision}, but its migrations cannot be loaded: {reason}."
         installed = self.history.plugins[owner].version
         return (
             f"{owner} was migrated to {revision} by version {row.version}, and the installed version "
-            f"{installed} does not have that revision: install {row.version} again, downgrade with it, and then go back."
+            f"{installed} does not have that revision: install {row.version} again, downgrade with it, "
+            "and then go back."
         )
 
     def plugins(self) -> list[PluginState]:

@@ -1,0 +1,92 @@
+"""The migrations of core and of every plugin of this repository, in every combination, on every database."""
+
+import os
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from core.app import create_app
+from core.db import db
+from core.migrations.graph import Graph, read_folder
+from core.migrations.trial import try_migrations
+from core.plugins import find_plugins
+from core.testing import make_database, why_not
+
+ROOT = Path(__file__).parents[1]
+OURS = {name: plugin for name, plugin in find_plugins().items() if plugin.package.is_relative_to(ROOT)}
+PLUGINS = [name for name in OURS if name != "core"]
+SUBSETS = [subset for size in range(len(PLUGINS) + 1) for subset in combinations(PLUGINS, size)]
+
+
+@pytest.fixture
+def instance(tmp_path):
+    (tmp_path / "config.py").write_text("SECRET_KEY = 'a secret for tests'\n", encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def address(request, tmp_path):
+    """An empty database of its own for one test."""
+    if reason := why_not(request.param):
+        pytest.skip(reason)
+    yield from make_database(request.param, tmp_path, f"site_{uuid4().hex[:12]}")
+
+
+@pytest.mark.parametrize("subset", SUBSETS, ids=lambda subset: "+".join(subset) or "core")
+def test_any_set_of_plugins_goes_up_agrees_with_its_models_goes_down_and_up_again(subset, address, instance):
+    app = create_app(instance, TESTING=True, SQLALCHEMY_DATABASE_URI=address, PLUGINS=list(subset))
+    try:
+        try_migrations(app)
+    finally:
+        with app.app_context():
+            db.engine.dispose()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_revisions_have_one_head_and_import_nothing_of_their_plugin(name):
+    plugin = OURS[name]
+    revisions = read_folder(name, plugin.versions)
+
+    assert len(Graph(revisions).heads(name)) <= 1
+    for revision in revisions:
+        text = revision.path.read_text("utf-8")
+        for module in {other.module_name for other in OURS.values()}:
+            assert f"import {module}" not in text
+            assert f"from {module}" not in text
+
+
+def flask(*args, cwd, uri, instance):
+    """Start the real command; returns the process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "flask", "--app", "core.app:create_app", *args],
+        cwd=cwd,
+        env={**os.environ, "PULSAR_INSTANCE_PATH": str(instance), "PULSAR_SQLALCHEMY_DATABASE_URI": uri},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_command_works_from_any_folder(instance, tmp_path):
+    uri = f"sqlite:///{tmp_path / 'site.db'}"
+    for cwd in (tmp_path, ROOT, ROOT / "core"):
+        process = flask("db", "upgrade", cwd=cwd, uri=uri, instance=instance)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert (
+            out.strip().splitlines()[-1] == "Every enabled plugin is at its head." or "core: upgraded" in out
+        )
+        assert err == ""
+
+
+def test_two_upgrades_at_once_do_not_disturb_each_other(address, instance):
+    if address.startswith("sqlite"):
+        pytest.skip("SQLite has no lock to wait for: the second fails, harmlessly")
+    both = [flask("db", "upgrade", cwd=ROOT, uri=address, instance=instance) for _ in range(2)]
+    for process in both:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, (out, err)
