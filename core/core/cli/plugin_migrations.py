@@ -78,7 +78,7 @@ def upgrade(name: str, adopt: bool) -> None:
         recovery.adopt(name)
     elif not operations.upgrade(state.history.graph.heads(name), state):
         click.echo(f"{name}: nothing to upgrade.")
-    operations.finish_installation(look())
+    operations.finish_installation()
 
 
 @click.command("downgrade")

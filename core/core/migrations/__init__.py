@@ -3,6 +3,8 @@
 ``docs/plugins/migrations.md`` is the manual. What other parts of the site use is listed here.
 """
 
+import logging
+
 from flask import Flask
 from flask_migrate import Config, Migrate
 
@@ -20,6 +22,8 @@ def init_app(app: Flask) -> None:
     """Make ``flask db`` work for ``app``. Nothing is read before a command runs."""
     migrate = Migrate(app, db, directory=str(environment_folder()))
     app.cli.add_command(commands.db)
+    # The commands say what they do; Alembic would log it once more, with a page about its own parts.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
     def add_folders(config: Config) -> Config:
         folders = "\n".join(str(folder) for folder in load(app).folders)

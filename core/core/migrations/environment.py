@@ -5,7 +5,6 @@ PostgreSQL that includes the DDL; MariaDB commits at every DDL statement, so the
 may be half done.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -27,8 +26,6 @@ __all__ = ["migration_connection", "run", "settle"]
 
 def run() -> None:
     """Run the command that Alembic was given. Called by ``env.py``, in the context of an app."""
-    # Every step is reported below; Alembic would log it once more.
-    logging.getLogger("alembic.runtime").setLevel(logging.WARNING)
     history = context.config.attributes.get("history") or load(current_app)
     report = context.config.attributes.get("report", lambda line: None)
     settings = options(history, context.config.attributes.get("plugin"))
@@ -92,7 +89,7 @@ def migration_connection() -> Iterator[Connection]:
 # fails at its first statement, changes nothing, and finds everything done when it is started again.
 _LOCKS = {
     "postgresql": ("SELECT pg_advisory_lock(7856)", "SELECT pg_advisory_unlock(7856)"),
-    "mysql": ("SELECT GET_LOCK(CONCAT(DATABASE(), '.migrations'), -1)",
+    "mysql": ("SELECT GET_LOCK(CONCAT(DATABASE(), '.migrations'), 86400)",
               "SELECT RELEASE_LOCK(CONCAT(DATABASE(), '.migrations'))"),
 }  # fmt: skip
 

@@ -8,9 +8,10 @@ import click
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationStep
+from alembic.runtime.migration import MigrationContext, MigrationStep
 from alembic.script import ScriptDirectory
 from flask import current_app
+from sqlalchemy import Connection
 
 from core.db import db
 from core.migrations import bookkeeping
@@ -21,6 +22,9 @@ from core.migrations.history import History
 from core.migrations.state import State, look
 
 __all__ = ["after_first_install", "alembic_config", "downgrade", "stamp", "upgrade", "upgrade_enabled"]
+
+# The steps to run, given the heads the database is at and, unless SQL is only written, a connection to it.
+Plan = Callable[[Iterable[str], ScriptDirectory, Connection | None], list[MigrationStep]]
 
 # Called with the name of an enabled plugin after it has come to its head for the first time: in an app
 # context, when the migrations are stored. What a callback does with db.session is committed. If it was cut
@@ -51,11 +55,11 @@ def upgrade_enabled(*, sql: bool = False) -> None:
     state.refuse_broken(state.history.enabled)
     heads = [head for name in state.history.enabled for head in state.history.graph.heads(name)]
     if sql:
-        _run(state.history, _upwards(state.history, heads), sql=True)
+        _run(state.history, _upwards(state, heads), sql=True)
         return
     if not upgrade(heads, state):
         click.echo("Every enabled plugin is at its head.")
-    finish_installation(look())
+    finish_installation()
 
 
 def _refuse_missing(state: State) -> None:
@@ -74,19 +78,17 @@ def upgrade(targets: Iterable[str], state: State) -> bool:
     graph = state.history.graph
     targets = list(targets)
     steps = graph.below(targets) - state.applied
-    _refuse_kept_tables(state, steps)
-    _run(state.history, _upwards(state.history, targets))  # also with nothing to run: it repairs the tables
+    _run(state.history, _upwards(state, targets))  # also with nothing to run: it repairs the tables
     return bool(steps)
 
 
-def _refuse_kept_tables(state: State, steps: set[str]) -> None:
+def _refuse_kept_tables(connection: Connection, state: State, steps: set[str]) -> None:
     """A branch that begins must not find its tables: it would fail half-way, or worse, not fail."""
     graph = state.history.graph
     beginning = [graph.revisions[id_].plugin for id_ in steps if not graph.revisions[id_].parents]
-    with db.engine.connect() as connection:
-        for name in sorted(beginning):
-            if tables := tables_of(connection, state.history, name):
-                raise MigrationError(_about_kept(state, name, tables))
+    for name in sorted(beginning):
+        if tables := tables_of(connection, state.history, name):
+            raise MigrationError(_about_kept(state, name, tables))
 
 
 def _about_kept(state: State, name: str, tables: list[str]) -> str:
@@ -115,7 +117,7 @@ def downgrade(removed: set[str], state: State, *, name: str | None, cascade: boo
         click.echo("Nothing to downgrade.")
         return
     _refuse_others(state, steps, name, agreed=cascade and yes)
-    _run(state.history, lambda heads, script: _steps(state.history, script, steps, up=False))
+    _run(state.history, lambda _heads, script, _connection: _steps(state.history, script, steps, up=False))
 
 
 def _refuse_others(state: State, steps: set[str], name: str | None, agreed: bool) -> None:
@@ -130,7 +132,7 @@ def _refuse_others(state: State, steps: set[str], name: str | None, agreed: bool
     )
 
 
-def _loss(state: State, connection: Any, name: str, steps: set[str]) -> str:
+def _loss(state: State, connection: Connection, name: str, steps: set[str]) -> str:
     graph = state.history.graph
     own = graph.of(name)
     text = f"{name} ({', '.join(graph.ordered(steps & own))})"
@@ -140,12 +142,16 @@ def _loss(state: State, connection: Any, name: str, steps: set[str]) -> str:
     return text
 
 
-def _upwards(
-    history: History, targets: list[str]
-) -> Callable[[Iterable[str], ScriptDirectory], list[MigrationStep]]:
-    def plan(heads: Iterable[str], script: ScriptDirectory) -> list[MigrationStep]:
-        todo = history.graph.below(targets) - history.graph.below(heads)
-        return _steps(history, script, todo, up=True)
+def _upwards(state: State, targets: list[str]) -> Plan:
+    graph = state.history.graph
+
+    def plan(
+        heads: Iterable[str], script: ScriptDirectory, connection: Connection | None
+    ) -> list[MigrationStep]:
+        todo = graph.below(targets) - graph.below(heads)
+        if connection is not None:
+            _refuse_kept_tables(connection, state, todo)
+        return _steps(state.history, script, todo, up=True)
 
     return plan
 
@@ -161,40 +167,34 @@ def _steps(history: History, script: ScriptDirectory, ids: set[str], *, up: bool
     return cast(list[MigrationStep], steps)
 
 
-def _run(
-    history: History,
-    plan: Callable[[Iterable[str], ScriptDirectory], list[MigrationStep]],
-    *,
-    sql: bool = False,
-    start: str | None = None,
-) -> None:
-    """Run ``plan`` in Alembic's environment. It is given the heads that are read there."""
+def _run(history: History, plan: Plan, *, sql: bool = False) -> None:
+    """Run ``plan`` in Alembic's environment, where it is given the heads as they are then."""
     config = alembic_config(history)
     script = ScriptDirectory.from_config(config)
 
-    def steps(heads: Any, _context: Any) -> Any:
-        return plan(heads, script)
+    def steps(heads: Any, migration: MigrationContext) -> Any:
+        return plan(heads, script, None if sql else migration.connection)
 
-    with EnvironmentContext(
-        config, script, fn=steps, as_sql=sql, starting_rev=start, destination_rev="heads"
-    ):
+    with EnvironmentContext(config, script, fn=steps, as_sql=sql, destination_rev="heads"):
         script.run_env()
 
 
-def finish_installation(state: State) -> None:
+def finish_installation() -> None:
     """Do what follows the first installation of each enabled plugin that is at its head."""
-    for name in state.history.enabled:
-        plugin = state.history.plugins.get(name)
-        heads: list[str | None] = [*state.history.graph.heads(name)] or [None]
-        if plugin is None or state.reached.get(name) not in heads:
-            continue
-        with db.engine.begin() as connection:
-            bookkeeping.enter(connection, name, plugin.version)
-            row = bookkeeping.read(connection).rows[name]
-        if row.installed_at is None:
-            _run_callbacks(name)
+    with migration_connection():
+        state = look()
+        for name in state.history.enabled:
+            heads: list[str | None] = [*state.history.graph.heads(name)] or [None]
+            plugin = state.history.plugins.get(name)
+            if plugin is None or state.reached.get(name) not in heads:
+                continue
             with db.engine.begin() as connection:
-                bookkeeping.mark_installed(connection, name)
+                bookkeeping.enter(connection, name, plugin.version)
+                row = bookkeeping.read(connection).rows[name]
+            if row.installed_at is None:
+                _run_callbacks(name)
+                with db.engine.begin() as connection:
+                    bookkeeping.mark_installed(connection, name)
 
 
 def _run_callbacks(name: str) -> None:
