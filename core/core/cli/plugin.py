@@ -4,10 +4,12 @@ import json
 from typing import Any
 
 import click
+from flask import Flask
 
 from core.app import create_app
 from core.cli import plugin_migrations
 from core.config import ConfigError
+from core.migrations import Pending, pending
 from core.plugins import BrokenPlugins, Failure, Plugin, find_plugins
 
 __all__ = ["plugin"]
@@ -31,7 +33,8 @@ def list_(as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
-        said = row["failure"] or row["description"]
+        waiting = f"migrations pending: {row['pending']}" if row["pending"] else ""
+        said = row["failure"] or waiting or row["description"]
         click.echo(f"{row['name']:16} {row['version'] or '-':10} {row['state']:12} {said}")
 
 
@@ -53,9 +56,12 @@ def info(name: str, as_json: bool) -> None:
 def describe() -> dict[str, dict[str, Any]]:
     """Every plugin by name: version, state, requirements, permissions, hooks, what is wrong with it."""
     rows = {name: _row(found) for name, found in find_plugins().items()}
-    for name, found, failure in _states():
+    app, states = _states()
+    for name, found, failure in states:
         rows.setdefault(name, _row(found))
         rows[name] |= _loaded(found) if failure is None else {"state": "failed", "failure": str(failure)}
+    for name, (current, head) in (pending(app) if app else Pending()).items():
+        rows[name]["pending"] = f"{current or 'base'} -> {head}"
     return rows
 
 
@@ -66,6 +72,7 @@ def _row(found: Plugin) -> dict[str, Any]:
         "description": found.description,
         "state": "disabled",
         "failure": None,
+        "pending": None,
         "requires": [],
     }
 
@@ -74,13 +81,15 @@ def _loaded(found: Plugin) -> dict[str, Any]:
     return {"state": "enabled", "version": found.version, "requires": [str(need) for need in found.requires]}
 
 
-def _states() -> list[tuple[str, Plugin, Failure | None]]:
-    """The enabled plugins, each with what is wrong with it."""
+def _states() -> tuple[Flask | None, list[tuple[str, Plugin, Failure | None]]]:
+    """The site, if it can be made, and the enabled plugins, each with what is wrong with it."""
     try:
         app = create_app(PLUGIN_FAILURE="skip")
     except BrokenPlugins as exc:
-        return [(failure.plugin, Plugin(failure.plugin, failure.plugin), failure) for failure in exc.failures]
+        return None, [
+            (failure.plugin, Plugin(failure.plugin, failure.plugin), failure) for failure in exc.failures
+        ]
     except ConfigError as exc:
         click.echo(f"warning: {exc.format_message()}", err=True)
-        return []
-    return [(name, found, found.failure) for name, found in app.extensions["pulsar"].plugins.items()]
+        return None, []
+    return app, [(name, found, found.failure) for name, found in app.extensions["pulsar"].plugins.items()]

@@ -37,7 +37,7 @@ def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
 def upgrade(revision: str | None, sql: bool) -> None:
     """Bring every enabled plugin to its newest revision, or the site to REVISION."""
     if revision is None or (sql and revision in ("head", "heads")):
-        operations.upgrade_enabled(sql=sql)
+        operations.upgrade_all(sql=sql)
     elif sql:
         command.upgrade(operations.alembic_config(report=lambda line: None), revision, sql=True)
     else:

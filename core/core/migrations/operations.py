@@ -21,7 +21,7 @@ from core.migrations.errors import MigrationError, MigrationUsageError
 from core.migrations.history import History
 from core.migrations.state import State, look
 
-__all__ = ["after_first_install", "alembic_config", "downgrade", "stamp", "upgrade", "upgrade_enabled"]
+__all__ = ["after_first_install", "alembic_config", "downgrade", "stamp", "upgrade", "upgrade_all"]
 
 # The steps to run, given the heads the database is at and, unless SQL is only written, a connection to it.
 Plan = Callable[[Iterable[str], ScriptDirectory, Connection | None], list[MigrationStep]]
@@ -42,7 +42,7 @@ def alembic_config(history: History | None = None, report: Callable[[str], None]
     return config
 
 
-def upgrade_enabled(*, sql: bool = False) -> None:
+def upgrade_all(*, sql: bool = False) -> None:
     """Bring every enabled plugin to its head; plugins that are only installed stay as they are.
 
     Where an enabled plugin stands on one that is not enabled, that one goes as far as needed.

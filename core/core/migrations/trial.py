@@ -30,7 +30,7 @@ def try_migrations(app: Flask, *names: str) -> None:
 
 
 def _up_and_compare(names: tuple[str, ...]) -> None:
-    operations.upgrade_enabled()
+    operations.upgrade_all()
     state = look()
     for name in names:
         heads = state.history.graph.heads(name)
