@@ -10,6 +10,7 @@ from core.blueprint import Blueprint
 from core.db import db
 from core.errors import Unavailable
 from core.migrations import pending
+from core.migrations.history import load
 from core.requests import public, returns
 from core.responses import json_response
 from core.site import current_site
@@ -77,7 +78,10 @@ def _database() -> str:
 
 def _migrations() -> str:
     """Plugins that wait for ``flask db upgrade``. What else may be wrong is for the log: it names files."""
-    waiting = pending(current_app)
+    # What is installed is looked up once: this process runs the code it was started with.
+    history = current_app.extensions.get("pulsar.history") or load(current_app)
+    current_app.extensions["pulsar.history"] = history
+    waiting = pending(current_app, history)
     if waiting.problem:
         log.warning("migrations: %s", waiting.problem)
         return "failed"

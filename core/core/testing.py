@@ -34,9 +34,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that uses the site runs once on each database that was asked for."""
     if "database" in metafunc.fixturenames:
-        wanted: str = metafunc.config.getoption("--databases")
-        names = ["sqlite", *SERVERS] if wanted == "all" else wanted.split(",")
-        metafunc.parametrize("database", names, indirect=True, scope="session")
+        metafunc.parametrize("database", wanted_databases(metafunc.config), indirect=True, scope="session")
+
+
+def wanted_databases(config: pytest.Config) -> list[str]:
+    """Names of the databases that ``--databases`` asks for, whether they answer or not."""
+    wanted: str = config.getoption("--databases")
+    return ["sqlite", *SERVERS] if wanted == "all" else wanted.split(",")
 
 
 @cache
@@ -94,7 +98,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Say which databases were used, and why the others were not."""
     if hasattr(config, "workerinput"):
         return
-    wanted: str = config.getoption("--databases")
-    names = ["sqlite", *SERVERS] if wanted == "all" else wanted.split(",")
-    lines = [f"{name}: {why_not(name) or 'used'}" for name in names]
+    lines = [f"{name}: {why_not(name) or 'used'}" for name in wanted_databases(config)]
     terminalreporter.write_line("databases: " + "; ".join(lines))

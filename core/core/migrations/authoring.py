@@ -20,6 +20,7 @@ from core.migrations.operations import alembic_config
 from core.migrations.origin import made_by
 from core.migrations.rendering import dialect_imports, quote, render_item
 from core.migrations.state import State, look
+from core.plugins import Plugin
 
 __all__ = ["write_revision"]
 
@@ -97,8 +98,7 @@ def _write(
     history: History, name: str, message: str, upgrades: str, downgrades: str, needs: list[str]
 ) -> Path:
     plugin, graph = history.plugins[name], history.graph
-    folder = plugin.versions
-    folder.mkdir(exist_ok=True)
+    folder = _folder(plugin)
     id_ = _next_id(graph, plugin.table_prefix)
     config = alembic_config(history)
     config.cmd_opts.quiet = True  # type: ignore[union-attr]
@@ -119,6 +119,15 @@ def _write(
     )
     assert script is not None
     return Path(script.path)
+
+
+def _folder(plugin: Plugin) -> Path:
+    """The folder for revisions of ``plugin``; the first makes it, in a checkout beside the package."""
+    folder = plugin.versions
+    if not folder.is_dir() and (plugin.package.parent / "pyproject.toml").is_file():
+        folder = plugin.package.parent / "versions"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _next_id(graph: Graph, prefix: str) -> str:

@@ -7,7 +7,7 @@ history in which one plugin's folder is missing; this module can, and so can say
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 __all__ = ["BadRevision", "Graph", "Revision", "read_folder"]
@@ -112,6 +112,14 @@ class Graph:
             id_: other for id_, below in self._below.items() for other in below if other not in self.revisions
         }
 
+    def ring(self) -> list[str]:
+        """Revisions that stand on each other in a ring, the first one again at the end; empty if none do."""
+        try:
+            TopologicalSorter(self._below).prepare()
+        except CycleError as exc:
+            return list(reversed(exc.args[1]))
+        return []
+
     def below(self, ids: Iterable[str]) -> set[str]:
         """``ids`` and everything they stand on, through any branch. Unknown ids are left out."""
         return self._walk(ids, self._below)
@@ -162,10 +170,7 @@ class Graph:
         return {self.revisions[id_].plugin for id_ in self.above(self.of(plugin))} - {plugin}
 
     def ordered(self, ids: Iterable[str]) -> list[str]:
-        """``ids`` so that each comes after what it stands on.
-
-        :raises CycleError: if they stand on each other in a ring.
-        """
+        """``ids`` so that each comes after what it stands on. There must be no ring."""
         wanted = {id_ for id_ in ids if id_ in self.revisions}
         sorter = TopologicalSorter({id_: self.below(self._below[id_]) & wanted for id_ in sorted(wanted)})
         return list(sorter.static_order())

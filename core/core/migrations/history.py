@@ -66,14 +66,18 @@ def _assemble(plugins: Mapping[str, Plugin]) -> tuple[Graph, dict[str, str], dic
     missing: dict[str, str] = {}
     while True:
         graph = Graph(revision for revisions in found.values() for revision in revisions)
-        dangling = graph.dangling()
-        if not dangling:
+        dangling, ring = graph.dangling(), graph.ring()
+        if not dangling and not ring:
             return graph, left_out, missing
         for id_, other in dangling.items():
             name = graph.revisions[id_].plugin
             found.pop(name, None)
             if missing.setdefault(name, other) == other:
                 left_out[name] = f"{id_} depends on {other}, which no installed plugin has"
+        for id_ in ring:
+            name = graph.revisions[id_].plugin
+            found.pop(name, None)
+            left_out.setdefault(name, f"its revisions stand on each other in a ring: {' -> '.join(ring)}")
 
 
 def _read_all(plugins: Mapping[str, Plugin]) -> tuple[dict[str, tuple[Revision, ...]], dict[str, str]]:

@@ -18,7 +18,7 @@ import core.db
 import core.migrations
 from core.cli.plugin import plugin as plugin_group
 from core.migrations.commands import db as db_group
-from core.testing import make_database, why_not
+from core.testing import make_database, wanted_databases, why_not
 
 REVISION = """\
 \"\"\"{title}\"\"\"
@@ -136,9 +136,14 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksh
         forget_models(module)
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "any_uri" in metafunc.fixturenames:
+        metafunc.parametrize("any_uri", wanted_databases(metafunc.config), indirect=True)
+
+
+@pytest.fixture
 def any_uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database, once on each server that answers."""
+    """An empty database of its own for one test, once on each that was asked for and answers."""
     if reason := why_not(request.param):
         pytest.skip(reason)
     yield from make_database(request.param, tmp_path, f"migrations_{uuid4().hex[:12]}")
@@ -217,6 +222,12 @@ def bench(sqlite_uri: str) -> Iterator[Bench]:
     made = Bench(sqlite_uri)
     yield made
     made.close()
+
+
+@pytest.fixture
+def bench_at() -> type[Bench]:
+    """``bench_at(uri)``: a site on any database."""
+    return Bench
 
 
 @pytest.fixture

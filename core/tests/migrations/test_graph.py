@@ -62,6 +62,12 @@ def test_what_nobody_has_is_dangling():
     assert Graph([Revision("a_1", "a", needs=("b_1",))]).dangling() == {"a_1": "b_1"}
 
 
+def test_a_ring_is_shown():
+    ring = Graph([Revision("a_1", "a", ("a_2",)), Revision("a_2", "a", ("a_1",))]).ring()
+    assert ring[0] == ring[-1]
+    assert set(ring) == {"a_1", "a_2"}
+
+
 def test_files_are_read_without_being_run(tmp_path):
     (tmp_path / "a.py").write_text(
         '"""Make it.\n\nAt length."""\nrevision: str = "a_1"\ndown_revision = None\n'

@@ -164,6 +164,18 @@ def test_a_revision_that_is_not_python_is_named(bench, family):
     assert "beta_0001.py cannot be read as a migration" in bench.refused("db", "upgrade")
 
 
+def test_revisions_in_a_ring_are_shown(bench, family):
+    family.revision("alpha", 2, needs="beta_0001")
+    family.revision("beta", 1, needs="alpha_0002")
+    bench.enable("alpha", "beta")
+
+    line = bench.refused("db", "upgrade")
+
+    assert "stand on each other in a ring" in line
+    assert "alpha_0002 -> beta_0001" in line or "beta_0001 -> alpha_0002" in line
+    assert "ring" in pending(bench.app).problem
+
+
 def test_books_are_repaired_from_what_alembic_recorded(any_bench, family):
     """What a power cut between two statements leaves where DDL cannot be rolled back."""
     any_bench.enable("alpha", "beta")
@@ -208,11 +220,9 @@ def test_pending_says_what_upgrade_would_do_and_never_raises(any_bench, family):
     assert "beta" not in pending(any_bench.app)
 
 
-def test_pending_with_a_database_that_does_not_answer(tmp_path, family):
-    from .conftest import Bench  # noqa: PLC0415 - the class, not a fixture
-
+def test_pending_with_a_database_that_does_not_answer(bench_at, tmp_path, family):
     for uri in (f"sqlite:///{tmp_path}/no/such/folder.db", "postgresql+psycopg://root@127.0.0.1:1/test"):
-        found = pending(Bench(uri).app)
+        found = pending(bench_at(uri).app)
         assert "does not answer" in found.problem
         assert not found
 
