@@ -129,7 +129,9 @@ class Config:
     WEB_THREADS = Setting(
         8, "Requests that each of them answers at a time.", unit="threads", minimum=1, maximum=256
     )
-    JOBS_THREADS = Setting(2, "Jobs that one worker process does at a time.", minimum=1, maximum=256)
+    JOBS_THREADS = Setting(
+        2, "Jobs that one worker process does at a time.", unit="threads", minimum=1, maximum=256
+    )
     JOBS_POLL_INTERVAL = Setting(
         0.5, "How often an idle worker looks for jobs.", unit="s", minimum=0.01, maximum=60
     )

@@ -163,7 +163,7 @@ def work(threads: int | None, drain: bool, once: bool) -> None:
     """Work on jobs until told to stop.
 
     The first SIGTERM or Ctrl-C hands the jobs under way to other workers, or lets them end within
-    JOBS_GRACE seconds; the second ends the process at once.
+    JOBS_GRACE seconds; the same signal again ends the process at once.
 
     \b
         flask jobs work --threads 4
@@ -177,9 +177,9 @@ def work(threads: int | None, drain: bool, once: bool) -> None:
 
 @contextmanager
 def _stopped_by_signals(worker: Worker) -> Iterator[None]:
-    def stop(_number: int, _frame: object) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
+    def stop(number: int, _frame: object) -> None:
+        # Ctrl-C in a terminal reaches the worker twice: as SIGINT, and as SIGTERM from `flask serve`.
+        signal.signal(number, signal.SIG_DFL)
         worker.stop()
 
     numbers = (signal.SIGTERM, signal.SIGINT)

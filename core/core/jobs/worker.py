@@ -94,7 +94,12 @@ class Worker:
             try:
                 found = self._once(name)
             except SQLAlchemyError as exc:
-                log.warning("the database did not answer: %s", type(exc).__name__, exc_info=exc)
+                reason = str(getattr(exc, "orig", exc)).partition("\n")[0]
+                log.warning("the database did not answer, looking again soon: %s", reason)
+                self._wait(PATIENCE)
+                continue
+            except Exception:  # a thread that ended here would leave the worker half idle, unseen
+                log.exception("unexpected error between two jobs")
                 self._wait(PATIENCE)
                 continue
             if self.once or (self.drain and not found):

@@ -109,14 +109,19 @@ def test_four_processes_drain_the_queue_and_take_no_job_twice(start_worker, kind
     assert sum(worker.says("probe.mark") for worker in workers) > 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "numbers",
+    [[signal.SIGTERM], [signal.SIGINT], [signal.SIGINT, signal.SIGTERM]],
+    ids=["term", "int", "both"],
+)
 def test_a_worker_that_is_stopped_hands_its_job_back_at_once(
-    start_worker, make_job, row, lines_of, wait_for, folder, go, number
+    start_worker, make_job, row, lines_of, wait_for, folder, go, numbers
 ):
     job_id = make_job("probe.hold", folder=folder)
     worker = start_worker()
     wait_for(lambda: lines_of("begun"))
-    worker.send(number)
+    for number in numbers:
+        worker.send(number)
 
     assert worker.wait() == 0
     left = row(job_id)
