@@ -38,7 +38,7 @@ def queue(app, configure, broker):
         client.delete(name)
         yield lambda: client.llen(name)
         celery.close()
-        client.delete(name, f"_kombu.binding.{name}")
+        client.delete(name, *client.keys(f"_kombu.binding*.{name}"))
 
 
 @pytest.fixture
