@@ -139,8 +139,11 @@ class Process:
     def wait(self) -> int:
         return self.popen.wait(PATIENCE)
 
+    def read(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
     def says(self, text: str) -> bool:
-        return text in self.log.read_text(encoding="utf-8", errors="replace")
+        return text in self.read()
 
 
 @pytest.fixture

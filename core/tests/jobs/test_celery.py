@@ -84,10 +84,11 @@ def test_jobs_nobody_was_told_of_are_found(start_celery, configure, lines_of, wa
     db.session.commit()
     workers = [start_celery(), start_celery()]
     wait_for(lambda: len(lines_of("marked")) >= 60)
+    wait_for(lambda: all(worker.says("at work on jobs") for worker in workers))  # and hears signals
     for worker in workers:
         worker.send(signal.SIGTERM)
 
-    assert [worker.wait() for worker in workers] == [0, 0]
+    assert [worker.wait() for worker in workers] == [0, 0], workers[0].read() + workers[1].read()
     assert Counter(lines_of("marked")) == Counter(str(number) for number in range(60))
 
 
