@@ -25,7 +25,7 @@ from core.storage.folder import Folder
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 folder = Folder(Path(sys.argv[1]))
 try:
-    folder.stage(io.BytesIO(b"x" * 1_000_000), Expected())
+    folder.stage(io.BytesIO(b"x" * 150_000), Expected())  # one piece, of which a part fits
 except NoSpace:
     print("no space,", len(list((folder.root / "tmp").iterdir())), "left")
 """
