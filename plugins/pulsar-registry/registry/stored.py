@@ -37,7 +37,7 @@ def _dump(value: Any) -> bytes:
 
 
 class StoredTree:
-    """A stored tree that is being read. Memory: the first line and one piece. Close it in the end.
+    """A stored tree that is being read. Memory: the first line and one piece.
 
     :raises BadStoredTree: here or while it is read.
     """
@@ -51,22 +51,29 @@ class StoredTree:
             self.sizes: dict[str, int] = found["sizes"]
             self.metadata: list[str] = found["metadata"]
         except (ValueError, KeyError, TypeError) as exc:
+            stream.close()
             raise BadStoredTree from exc
+        except BadStoredTree:
+            stream.close()
+            raise
 
     def iter_text(self) -> Iterator[bytes]:
-        """The JSON text of the tree, as ASCII. Once."""
-        yield self._rest
-        yield from self._pieces
+        """The JSON text of the tree, as ASCII. Once; closes the stream."""
+        try:
+            yield self._rest
+            yield from self._pieces
+        finally:
+            self._stream.close()
 
     def load(self) -> Any:
-        """The tree. Once."""
+        """The tree. Once; closes the stream."""
         try:
             return json.loads(b"".join(self.iter_text()))
         except ValueError as exc:
             raise BadStoredTree from exc
 
     def close(self) -> None:
-        """Give the stream back."""
+        """Give the stream back, if the tree is not read to its end."""
         self._stream.close()
 
     def _read_line(self) -> tuple[bytes, bytes]:

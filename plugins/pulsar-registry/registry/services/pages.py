@@ -49,7 +49,6 @@ def get_page(identity: Identity, owner: str, name: str) -> Page:
         contents = tree.load()
     except (NotFound, BadStoredTree):
         return Page(seen, revision.digest, "", [], 0)
-    tree.close()
     entries, count = _list_entries(contents, tree.sizes)
     return Page(seen, revision.digest, _read_readme(contents), entries, count - len(entries))
 

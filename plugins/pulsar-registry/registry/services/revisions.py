@@ -54,8 +54,6 @@ class Installable:
             yield from self.tree.iter_text()
         except BadStoredTree as exc:
             raise Unavailable(DAMAGED, code="damaged") from exc
-        finally:
-            self.tree.close()
 
 
 def get_revision(
@@ -92,7 +90,6 @@ def _open(blob: str, path: str, meta_only: bool) -> tuple[StoredTree | None, Any
             wanted = tree.metadata if meta_only else tree.sizes
             return tree, None, {digest: tree.sizes[digest] for digest in wanted}
         contents = tree.load()
-        tree.close()
     except (NotFound, BadStoredTree) as exc:
         raise Unavailable(DAMAGED, code="damaged") from exc
     try:
