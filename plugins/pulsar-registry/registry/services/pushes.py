@@ -104,7 +104,10 @@ def _check_new(identity: Identity, push: Push) -> None:
             f"{push.owner} cannot own packages: a name is a-z, 0-9 and _ and begins with a letter."
         )
     same = select(Package.name).where(
-        Package.owner_id == identity.user_id, Package.name_key == push.name.casefold()
+        Package.owner_id == identity.user_id,
+        Package.name_key == push.name.casefold(),
+        # One of exactly this name was made since we looked; the write finds it.
+        Package.name != push.name,
     )
     if (other := db.session.scalar(same)) is not None:
         raise Forbidden(f"Package already exists: {push.owner}/{other}", code="case_collision")
