@@ -73,7 +73,10 @@ def _module(plugin: Plugin) -> ModuleType:
 
 def _import_submodules(_app: Flask, plugin: Plugin) -> None:
     """A plugin without ``init_app`` has all its modules imported, so that tables and routes are known."""
-    if hasattr(_module(plugin), "init_app") or plugin.name == "core":
+    if plugin.name == "core":
+        plugin.submodule("models")
+        return
+    if hasattr(_module(plugin), "init_app"):
         return
     for info in pkgutil.walk_packages(_module(plugin).__path__, plugin.module_name + "."):
         if not {"tests", "conftest"} & set(info.name.split(".")):

@@ -14,11 +14,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    ForeignKey,
-    Index,
-    Integer,
     Select,
-    UniqueConstraint,
     and_,
     delete,
     or_,
@@ -26,10 +22,10 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Mapped, mapped_column
 
-from core.db import PK, Base, BigInt, Name, Timestamp, db, now
+from core.db import db, now
 from core.identity import Identity
+from core.models import Grant
 
 __all__ = ["Audience", "Grant", "Level", "can", "find_grant", "list_grants", "revoke", "revoke_all", "share"]
 
@@ -52,26 +48,6 @@ class Audience(StrEnum):
 
 
 NOBODY = 0  # subject of a grant to everyone or the public; NULLs would not be unique
-
-
-class Grant(Base):
-    """One audience may do something with one thing."""
-
-    __tablename__ = "core_grants"
-    __table_args__ = (
-        UniqueConstraint("kind", "object_id", "audience", "subject_id"),
-        # What a list asks: which things of this kind are shared with me?
-        Index(None, "kind", "audience", "subject_id", "level", "object_id"),
-    )
-
-    id: Mapped[PK]
-    kind: Mapped[Name]  # the table whose row is shared
-    object_id: Mapped[BigInt]
-    audience: Mapped[Name]
-    subject_id: Mapped[BigInt]  # a user or a class, by the audience
-    level: Mapped[int] = mapped_column(Integer)
-    granted_by: Mapped[int | None] = mapped_column(ForeignKey("core_users.id", ondelete="SET NULL"))
-    granted_at: Mapped[Timestamp]
 
 
 def can(

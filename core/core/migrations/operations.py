@@ -20,6 +20,7 @@ from core.migrations.environment import migration_connection, settle
 from core.migrations.errors import MigrationError, MigrationUsageError
 from core.migrations.history import History
 from core.migrations.state import State, look
+from core.users.services import grant_defaults
 
 __all__ = ["after_first_install", "alembic_config", "downgrade", "stamp", "upgrade", "upgrade_all"]
 
@@ -29,7 +30,7 @@ Plan = Callable[[Iterable[str], ScriptDirectory, Connection | None], list[Migrat
 # Called with the name of an enabled plugin after it has come to its head for the first time: in an app
 # context, when the migrations are stored. What a callback does with db.session is committed. If it was cut
 # or raised, the next upgrade calls it again, so it must be able to run twice.
-after_first_install: list[Callable[[str], object]] = []
+after_first_install: list[Callable[[str], object]] = [grant_defaults]
 
 
 def alembic_config(history: History | None = None, report: Callable[[str], None] = click.echo) -> Config:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from core.db import db, now
 from core.errors import BadRequest, NotFound, ValidationFailed
 from core.identity import Identity, digest_of, granted_to
-from core.permissions import GOD_MODE, PermissionsEnum
+from core.permissions import GOD_MODE
 from core.site import current_site
 from core.users.models import LOWEST_CLASS, ApiKey, ClassPermission, User, UserClass
 
@@ -182,11 +182,12 @@ def touch(*user_ids: int) -> None:
     db.session.execute(update(User).where(User.id.in_(user_ids)).values(generation=User.generation + 1))
 
 
-def grant_defaults(permissions: Iterable[PermissionsEnum]) -> None:
-    """Give class 1 those of a new plugin's ``permissions`` that ordinary users should have."""
-    for permission in permissions:
-        key = (LOWEST_CLASS, permission.value)
-        if permission.for_users and db.session.get(ClassPermission, key) is None:
-            db.session.add(ClassPermission(user_class_id=key[0], permission=key[1]))
+def grant_defaults(plugin: str) -> None:
+    """Give class 1 those permissions of a newly installed plugin that ordinary users should have."""
+    package = current_site().plugins[plugin].module_name
+    for permission in current_site().permissions.values():
+        known = ClassPermission(user_class_id=LOWEST_CLASS, permission=permission.value)
+        if permission.for_users and type(permission).__module__.startswith(f"{package}."):
+            db.session.merge(known)
     members = update(User).where(User.user_class_id == LOWEST_CLASS)
     db.session.execute(members.values(generation=User.generation + 1))
