@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Enum, ForeignKey, Index, Integer, String, false, text
+from sqlalchemy import JSON, BigInteger, Boolean, Enum, ForeignKey, Index, Integer, String, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from core.db import PK, Base, Name, Timestamp, UTCDateTime, exact
@@ -34,8 +34,6 @@ class Job(Base):
     """A piece of work for later. The row is the truth; every message about it is only a hint."""
 
     __tablename__ = "core_jobs"
-    __table_args__ = (Index("ix_core_jobs_claim", "state", text("priority DESC"), "due_at", "id"),)
-
     id: Mapped[PK]
     kind: Mapped[Name]
     arguments: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
@@ -75,3 +73,7 @@ class Job(Base):
     def progress(self) -> dict[str, int | str | None]:
         """How far the job is, as people see it."""
         return {"done": self.progress_done, "total": self.progress_total, "unit": self.progress_unit}
+
+
+# The order in which workers take jobs.
+Index("ix_core_jobs_claim", Job.state, Job.priority.desc(), Job.due_at, Job.id)
