@@ -169,8 +169,11 @@ def work(threads: int | None, drain: bool, once: bool) -> None:
         flask jobs work --threads 4
         flask jobs work --drain
     """
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
-    worker = Worker(app, threads=threads, drain=drain, once=once)
+    work_until_stopped(Worker(current_app._get_current_object(), threads=threads, drain=drain, once=once))  # type: ignore[attr-defined]
+
+
+def work_until_stopped(worker: Worker) -> None:
+    """Let ``worker`` work in the main thread until a signal stops it, or it has nothing left to do."""
     with _stopped_by_signals(worker):
         worker.run()
 

@@ -4,22 +4,27 @@ import ctypes
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
+from multiprocessing import get_context
+from multiprocessing.context import ForkProcess
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import click
+from gunicorn.app.base import BaseApplication
 from sqlalchemy import select
 
 from core.app import Pulsar, create_app
 from core.cli.config import write_config
+from core.cli.jobs import work_until_stopped
 from core.config import ConfigError, find_instance_path
 from core.db import db
+from core.jobs.worker import Worker
 from core.migrations.operations import upgrade_all
 from core.users import services
 from core.users.models import User
@@ -32,7 +37,6 @@ START_LIMIT: Final = 60  # s until the first answer; then something is wrong
 RESTART_PAUSE: Final = 2.0  # s before a worker that died is started again
 POLL: Final = 0.2  # s between two looks at the children
 KEEP_ALIVE: Final = 15  # s that an idle connection is kept for the next request
-WORKER: Final = [sys.executable, "-m", "flask", "--app", "core.app", "jobs", "work"]
 PR_SET_PDEATHSIG: Final = 1  # prctl(2): the signal a process gets when its parent is gone
 
 NEXT_STEPS: Final = """
@@ -41,7 +45,7 @@ pulsar answers at {url}
   {url}/api/spec.html   every call, to try in the browser
 
 To try next, in another terminal in this folder:
-  export PULSAR_CLIENT_URL={url}
+  export PULSAR_INSTANCE_PATH={instance} PULSAR_CLIENT_URL={url}
   export PULSAR_CLIENT_KEY=$(.venv/bin/flask admin key {admin})
   .venv/bin/pulsar build {admin}/hello README.md && .venv/bin/pulsar push {admin}/hello
 
@@ -70,6 +74,8 @@ def serve(host: str, port: int) -> None:
     with app.app_context():
         upgrade_all()
         admin = _first_administrator(instance)
+        db.session.close()
+        db.engine.dispose()  # a connection must not be shared with the children
     _run(app, host, port, admin)
 
 
@@ -112,55 +118,77 @@ def _run(app: Pulsar, host: str, port: int, admin: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
-    environment = dict(os.environ, PULSAR_INSTANCE_PATH=app.instance_path)
-    web = _start(_web_command(app, host, port), environment)
-    worker = _start(WORKER, environment)
+    web = _fork(_answer_requests, app, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    worker = _fork(_work, app)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     try:
         if _answers(url, web, stop):
-            click.echo(NEXT_STEPS.format(url=url, admin=admin))
-        while web.poll() is None and not stop.wait(POLL):
-            if worker.poll() is not None:
-                click.echo(f"the worker ended with status {worker.returncode}; starting another", err=True)
+            click.echo(NEXT_STEPS.format(url=url, admin=admin, instance=app.instance_path))
+        while web.is_alive() and not stop.wait(POLL):
+            if not worker.is_alive():
+                click.echo(f"the worker ended with status {worker.exitcode}; starting another", err=True)
                 stop.wait(RESTART_PAUSE)
-                worker = _start(WORKER, environment)
+                worker = _fork(_work, app)
     finally:
         _stop(web, worker)
     if not stop.is_set():
-        raise click.ClickException(f"the web server ended with status {web.returncode}")
+        raise click.ClickException(f"the web server ended with status {web.exitcode}")
 
 
-def _web_command(app: Pulsar, host: str, port: int) -> list[str]:
+class _Web(BaseApplication):  # type: ignore[misc]
+    """gunicorn, answering with an app that is made already."""
+
+    def __init__(self, app: Pulsar, options: Mapping[str, Any]) -> None:
+        self.app, self.options = app, options
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self.options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Pulsar:
+        return self.app
+
+
+def _answer_requests(app: Pulsar, bind: str) -> None:
     options = {
-        "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        "worker-class": "gthread",
+        "bind": bind,
+        "worker_class": "gthread",
         "workers": app.config["WEB_PROCESSES"],
         "threads": app.config["WEB_THREADS"],
-        "keep-alive": KEEP_ALIVE,
-        "graceful-timeout": GRACE,
-        "log-level": "warning",
+        "keepalive": KEEP_ALIVE,
+        "graceful_timeout": GRACE,
+        "loglevel": "warning",
     }
-    flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "gunicorn", *flags, "core.app:create_app()"]
+    _Web(app, options).run()
 
 
-def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a child in a group of its own: Ctrl-C reaches this process alone, which then stops it."""
-    return subprocess.Popen(  # noqa: S603 - the commands above
-        command, env=environment, start_new_session=True, preexec_fn=_end_with_parent
-    )
+def _work(app: Pulsar) -> None:
+    with app.app_context():
+        work_until_stopped(Worker(app))
 
 
-def _end_with_parent() -> None:
-    """Ask Linux to end this child when its parent is killed, so that it does not keep the port."""
+def _fork(target: Callable[..., None], app: Pulsar, *arguments: str) -> ForkProcess:
+    """Run ``target(app, ...)`` in a child. It starts at once: what took long, making the app, is done."""
+    process = get_context("fork").Process(target=_as_child, args=(target, app, *arguments))
+    process.start()
+    return process
+
+
+def _as_child(target: Callable[..., None], app: Pulsar, *arguments: str) -> None:
+    os.setsid()  # Ctrl-C in a terminal reaches the parent alone, which then stops its children
     if sys.platform == "linux":
+        # When the parent is killed the child shall end too, and not keep the port.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    target(app, *arguments)
 
 
-def _answers(url: str, web: subprocess.Popen[bytes], stop: threading.Event) -> bool:
+def _answers(url: str, web: ForkProcess, stop: threading.Event) -> bool:
     """Wait for the first answer. False if the server ends, or the site is stopped, before it."""
     deadline = time.monotonic() + START_LIMIT
-    while web.poll() is None and not stop.is_set() and time.monotonic() < deadline:
+    while web.is_alive() and not stop.is_set() and time.monotonic() < deadline:
         try:
             urlopen(f"{url}/health", timeout=POLL * 10).close()  # noqa: S310 - our own address
         except HTTPError:
@@ -172,15 +200,14 @@ def _answers(url: str, web: subprocess.Popen[bytes], stop: threading.Event) -> b
     return False
 
 
-def _stop(*children: subprocess.Popen[bytes]) -> None:
+def _stop(*children: ForkProcess) -> None:
     """Let the children end what they are doing, but not for ever."""
     for child in children:
-        if child.poll() is None:
+        if child.is_alive():
             child.terminate()
     deadline = time.monotonic() + GRACE + POLL
     for child in children:
-        try:
-            child.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        child.join(max(0.0, deadline - time.monotonic()))
+        if child.is_alive():
             child.kill()
-            child.wait()
+            child.join()
