@@ -24,6 +24,7 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(commands.db)
     # The commands say what they do; Alembic would log it once more, with a page about its own parts.
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("alembic.ddl").setLevel(logging.ERROR)  # indexes of expressions: see comparison.py
 
     def add_folders(config: Config) -> Config:
         folders = "\n".join(str(folder) for folder in load(app).folders)

@@ -11,8 +11,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from core.db import db
-from core.migrations.comparison import import_models, options, produce
+from core.db import Base, db
+from core.migrations.comparison import flat, import_models, options, produce
 from core.migrations.errors import MigrationError
 from core.migrations.graph import Graph
 from core.migrations.history import History
@@ -68,8 +68,18 @@ def _autogenerate(connection: Connection, history: History, name: str) -> tuple[
     assert down is not None
     if up.is_empty():
         return "", "", []
+    _add_indexes_of_expressions(up)
     context = MigrationContext.configure(connection, opts=options(history, name))
     return _source(up, context), _source(down, context), _needs(history, name, up)
+
+
+def _add_indexes_of_expressions(operations: ops.UpgradeOps) -> None:
+    """Give new tables the indexes that Alembic left out because SQLite could not compare them."""
+    named = {item.index_name for item in flat(operations) if isinstance(item, ops.CreateIndexOp)}
+    for table in [item.table_name for item in operations.ops if isinstance(item, ops.CreateTableOp)]:
+        for index in sorted(Base.metadata.tables[table].indexes, key=lambda index: str(index.name)):
+            if index.name not in named:
+                operations.ops.append(ops.CreateIndexOp.from_index(index))
 
 
 def _source(operations: ops.UpgradeOps | ops.DowngradeOps, context: MigrationContext) -> str:
@@ -158,10 +168,8 @@ def _needs(history: History, name: str, operations: ops.UpgradeOps) -> list[str]
 
 def _referred(operations: ops.OpContainer) -> Iterator[tuple[str, str]]:
     """Table and column of every foreign key that ``operations`` make."""
-    for operation in operations.ops:
-        if isinstance(operation, ops.OpContainer):
-            yield from _referred(operation)
-        elif isinstance(operation, ops.CreateForeignKeyOp):
+    for operation in flat(operations):
+        if isinstance(operation, ops.CreateForeignKeyOp):
             yield from ((operation.referent_table, column) for column in operation.remote_cols)
         else:
             for key in _keys(operation):

@@ -2,12 +2,20 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+import warnings
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import sqlalchemy as sa
 from alembic.autogenerate import produce_migrations
-from alembic.operations.ops import MigrationScript, UpgradeOps
+from alembic.operations.ops import (
+    CreateIndexOp,
+    DropIndexOp,
+    MigrateOperation,
+    MigrationScript,
+    OpContainer,
+    UpgradeOps,
+)
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.types import TypeEngine
@@ -17,7 +25,7 @@ from core.migrations.errors import MigrationError
 from core.migrations.history import History
 from core.plugins import Plugin
 
-__all__ = ["differences", "import_models", "options", "produce", "tables_of"]
+__all__ = ["differences", "flat", "import_models", "options", "produce", "tables_of"]
 
 
 def options(history: History, plugin: str | None, metadata: MetaData = Base.metadata) -> dict[str, Any]:
@@ -64,7 +72,51 @@ def compare_type(
 def produce(connection: Connection, history: History, plugin: str | None = None) -> MigrationScript:
     """The operations that would turn the tables of ``plugin`` into what its models say."""
     context = MigrationContext.configure(connection, opts=options(history, plugin))
-    return produce_migrations(context, Base.metadata)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "autogenerate skipping metadata-specified expression", UserWarning)
+        script = produce_migrations(context, Base.metadata)
+    if connection.dialect.name != "postgresql":
+        for operations in (script.upgrade_ops, script.downgrade_ops):
+            assert operations is not None
+            _compare_expressions_by_name(operations)
+    return script
+
+
+def _compare_expressions_by_name(operations: OpContainer) -> None:
+    """Take out indexes of expressions that would be dropped and made again under the same name.
+
+    Only PostgreSQL tells of which expressions an index is made; elsewhere it always seems to differ.
+    """
+    made = {item.index_name for item in flat(operations) if isinstance(item, CreateIndexOp)}
+    dropped = {item.index_name for item in flat(operations) if isinstance(item, DropIndexOp)}
+    same = {
+        index.name
+        for table in Base.metadata.tables.values()
+        for index in table.indexes
+        if index.name in made & dropped and not all(isinstance(part, sa.Column) for part in index.expressions)
+    }
+    _remove(operations, same)
+
+
+def _remove(operations: OpContainer, names: Collection[object]) -> None:
+    for item in operations.ops:
+        if isinstance(item, OpContainer):
+            _remove(item, names)
+    operations.ops = [
+        item
+        for item in operations.ops
+        if getattr(item, "index_name", None) not in names
+        and not (isinstance(item, OpContainer) and item.is_empty())
+    ]
+
+
+def flat(operations: OpContainer) -> Iterator[MigrateOperation]:
+    """The single operations of ``operations``, also those that are grouped by table."""
+    for operation in operations.ops:
+        if isinstance(operation, OpContainer):
+            yield from flat(operation)
+        else:
+            yield operation
 
 
 def differences(connection: Connection, history: History, plugin: str | None = None) -> list[str]:

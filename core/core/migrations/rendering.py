@@ -11,6 +11,7 @@ from typing import Any, Literal
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Dialect
 from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.sql.elements import False_, True_
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from core.migrations.errors import MigrationError
@@ -30,6 +31,8 @@ def render_item(type_: str, item: Any, context: AutogenContext) -> str | Literal
 
     :raises MigrationError: for a column type that cannot be written without importing it.
     """
+    if type_ == "server_default":
+        return _render_default(item)
     if type_ != "type":
         return False
     if isinstance(item, TypeDecorator) and not _is_sqlalchemys(item):
@@ -41,6 +44,12 @@ def render_item(type_: str, item: Any, context: AutogenContext) -> str | Literal
         )
     # Alembic would write a variant for "mysql" and the same once more for "mariadb".
     return _with_variants(item, item._variant_mapping) if item._variant_mapping else False
+
+
+def _render_default(default: Any) -> str | Literal[False]:
+    """Truth values stay what they are: Alembic would write the 0 of SQLite, which PostgreSQL refuses."""
+    words: dict[type, str] = {False_: "sa.false()", True_: "sa.true()"}
+    return words.get(type(getattr(default, "arg", None)), False)
 
 
 def _is_sqlalchemys(type_: TypeEngine[Any]) -> bool:

@@ -13,12 +13,15 @@ sa.Table("alpha_things", Base.metadata,
     sa.Column("made_at", UTCDateTime, nullable=False),
     sa.Column("extra", sa.JSON, nullable=False),
     sa.Column("shared", sa.Boolean, nullable=False),
+    sa.Column("hidden", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("state", sa.Enum("new", "old", name="state", native_enum=False, length=16)),
     sa.Column("weight", sa.Float),
     sa.Column("raw", sa.LargeBinary),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("name", "made_at"),
     sa.CheckConstraint("size >= 0", name="size_positive"),
     sa.Index(None, "shared", "name"),
+    sa.Index("ix_alpha_things_claim", "shared", sa.text("size DESC")),
 )
 """
 BETA = """
@@ -94,6 +97,8 @@ def test_a_revision_imports_nothing_of_ours(authors, workshop):
     assert 'sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mariadb", "mysql")' in text
     assert "collation='C'" in text
     assert "utf8mb4_bin" in text
+    assert "server_default=sa.false()" in text
+    assert "ix_alpha_things_claim" in text
 
 
 def test_a_change_of_a_column_is_found_and_keeps_the_rows_that_refer_to_it(authors, workshop):
