@@ -163,7 +163,8 @@ def import_models(plugin: Plugin) -> None:
     try:
         if plugin.module is None:
             importlib.import_module(plugin.module_name)
-        for name in ("models", *inside):
+        # Core's grants live in its module sharing, which an app without plugins may never have imported.
+        for name in ("models", *inside, *(["sharing"] if plugin.name == "core" else [])):
             plugin.submodule(name)
     except Exception as exc:  # anything can happen in a plugin that is being written
         raise MigrationError(
