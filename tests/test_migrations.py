@@ -8,13 +8,17 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import delete, select
 
 from core.app import create_app
 from core.db import db
 from core.migrations.graph import Graph, read_folder
+from core.migrations.operations import upgrade_all
 from core.migrations.trial import try_migrations
 from core.plugins import find_plugins
+from core.site import site_of
 from core.testing import make_database, wanted_databases, why_not
+from core.users.models import ClassPermission
 
 ROOT = Path(__file__).parents[1]
 OURS = {name: plugin for name, plugin in find_plugins().items() if plugin.package.is_relative_to(ROOT)}
@@ -62,6 +66,20 @@ def test_revisions_have_one_head_and_import_nothing_of_their_plugin(name):
         for module in {other.module_name for other in OURS.values()}:
             assert f"import {module}" not in text
             assert f"from {module}" not in text
+
+
+def test_ordinary_users_get_the_permissions_of_plugins_that_are_new(address, instance):
+    app = create_app(instance, TESTING=True, SQLALCHEMY_DATABASE_URI=address, PLUGINS=PLUGINS)
+    wanted = {name for name, permission in site_of(app).permissions.items() if permission.for_users}
+    with app.app_context():
+        upgrade_all()
+        assert set(db.session.scalars(select(ClassPermission.permission))) == wanted
+        db.session.execute(delete(ClassPermission))
+        db.session.commit()
+        upgrade_all()  # an administrator who took them away is not overruled
+        assert db.session.scalar(select(ClassPermission.permission)) is None
+        db.session.close()
+        db.engine.dispose()
 
 
 def flask(*args, cwd, uri, instance):

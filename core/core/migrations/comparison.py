@@ -163,8 +163,7 @@ def import_models(plugin: Plugin) -> None:
     try:
         if plugin.module is None:
             importlib.import_module(plugin.module_name)
-        # Core's grants live in its module sharing, which an app without plugins may never have imported.
-        for name in ("models", *inside, *(["sharing"] if plugin.name == "core" else [])):
+        for name in ("models", *inside):
             plugin.submodule(name)
     except Exception as exc:  # anything can happen in a plugin that is being written
         raise MigrationError(
