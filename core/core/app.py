@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,18 +20,12 @@ from core.blueprint import Mount, mount_of
 from core.config import Config, Settings, find_instance_path, read_sources, resolve
 from core.db import db
 from core.identity import ANONYMOUS, authenticate
-from core.mounting import (
-    add_plugin,
-    check_hooks,
-    check_mounts,
-    close_failed,
-    own_segments,
-    refuse_foreign_segment,
-)
-from core.plugins import BrokenPlugins, Failure, Plugin, find_plugins, load_plugins
+from core.mounting import add_commands, add_plugins
+from core.paths import check_mounts, close_failed, first_segments, misrouted
+from core.plugins import BrokenPlugins, Failure, Plugin, find_plugins, hook_calls, load_plugins
 from core.requests import guard
 from core.responses import add_headers, envelop
-from core.site import Site, current_site, site_of
+from core.site import Site, site_of
 
 __all__ = ["Pulsar", "create_app"]
 
@@ -44,6 +39,10 @@ class Pulsar(Flask):
     A view's rows are stored when it returns and forgotten when it raises. What other processes can
     see waits for the commit: see :func:`core.db.after_commit`.
     """
+
+    def preprocess_request(self) -> ResponseReturnValue | None:
+        _begin()
+        return super().preprocess_request()
 
     def dispatch_request(self) -> ResponseReturnValue:
         answer = super().dispatch_request()
@@ -87,13 +86,11 @@ def _attempt(
     settings.raise_errors()
     app = _bare_app(instance, settings)
     with app.app_context():
-        found = [add_plugin(app, plugin) for plugin in loaded.values()]
-    failures += [failure for failure in found if failure]
+        failures += add_plugins(app, loaded.values())
+    failures += check_mounts(app)
     if not failures:
-        failures = check_hooks(app) + check_mounts(app)
-    if not failures:
-        _make_ready(app, excluded)
-    return app, failures
+        failures = _make_ready(app, excluded)
+    return app, list({failure.plugin: failure for failure in reversed(failures)}.values())[::-1]
 
 
 def _bare_app(instance: Path, settings: Settings) -> Pulsar:
@@ -109,7 +106,6 @@ def _bare_app(instance: Path, settings: Settings) -> Pulsar:
     migrations.init_app(app)
     errors.init_app(app)
     storage.init_app(app, instance)
-    app.before_request(_begin)
     app.after_request(_finish)
     if hops := app.config["TRUSTED_PROXIES"]:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
@@ -118,29 +114,46 @@ def _bare_app(instance: Path, settings: Settings) -> Pulsar:
     return app
 
 
-def _make_ready(app: Pulsar, excluded: Mapping[str, Failure]) -> None:
+def _make_ready(app: Pulsar, excluded: Mapping[str, Failure]) -> list[Failure]:
+    """Close what is broken, add the commands, tell the plugins; say which of them cannot bear it."""
     site = site_of(app)
-    site.segments = {segment: name for name, owned in own_segments(app).items() for segment in owned}
-    site.plugins |= {name: Plugin(name, name, failure=failure) for name, failure in excluded.items()}
+    loaded = list(site.plugins.values())
+    installed = find_plugins()
+    site.plugins |= {
+        name: replace(installed.get(name, Plugin(name, name)), failure=failure)
+        for name, failure in excluded.items()
+    }
     close_failed(app)
+    site.segments = first_segments(app)
     for warning in site.settings.warnings:
         log.warning("%s", warning)
+    for permission in app.config["ANONYMOUS_PERMISSIONS"]:
+        if permission not in site.permissions:
+            log.warning("ANONYMOUS_PERMISSIONS: there is no permission %s", permission)
+    if failures := add_commands(app, loaded):
+        return failures
     with app.app_context():
-        site.hooks.hook.app_ready(app=app)
+        for name, call in hook_calls(site.hooks, "app_ready"):
+            try:
+                call(app=app)
+            except Exception as exc:  # foreign code; the others shall still start
+                failures.append(Failure.of(name, "app_ready", exc, site.plugins[name].package))
+    return failures
 
 
 def _begin() -> None:
     """Give the request its id, its limits and its identity; refuse it if its route wants another."""
     g.started = time.perf_counter()
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    given = request.headers.get("X-Request-Id")
+    g.request_id = given if given and REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     g.identity = ANONYMOUS
     mount = g.mount = mount_of(current_app, request.path, request.blueprint)
+    g.error = misrouted(mount, request.routing_exception)
     request.max_content_length = mount.max_body_bytes or current_app.config["MAX_CONTENT_LENGTH"]
     g.identity = authenticate(mount)
+    if g.error is not None:
+        raise g.error
     if request.routing_exception is None:
-        if not mount.prefix and mount.plugin != "core":
-            refuse_foreign_segment(mount, current_site().segments)
         guard()
 
 

@@ -71,24 +71,33 @@ class Mount:
             if hasattr(bp, name)
         }
         if isinstance(setting := options.get("max_body_bytes"), str):
-            options["max_body_bytes"] = config[setting]
+            options["max_body_bytes"] = config.get(setting)  # None where a plugin could not be loaded
         return cls(plugin=plugin, prefix=prefix, **options)
 
     @property
     def paths(self) -> tuple[str, ...]:
         """Path prefixes that belong to the mount, each without a slash at the end."""
-        if self.owns:
-            return tuple(f"{self.prefix}/{segment.strip('/')}" for segment in self.owns)
-        return (self.prefix,) if self.prefix else ()
+        owned = tuple(f"{self.prefix}/{segment.strip('/')}" for segment in self.owns)
+        return (self.prefix, *owned) if self.prefix else owned
 
 
 CORE = Mount(plugin="core", prefix="")
 
 
 def mount_of(app: flask.Flask, path: str, blueprint: str | None) -> Mount:
-    """Whose request this is: by the blueprint that routing chose, else by the longest owned path."""
-    mounts: dict[str, Mount] = app.extensions["pulsar"].mounts
+    """Whose request this is: by the blueprint that routing chose, else by the longest owned path.
+
+    A plugin that is mounted at ``/`` has no right to the first segments of core and of other plugins.
+    """
+    site = app.extensions["pulsar"]
+    mounts: dict[str, Mount] = site.mounts
+    owner: str | None = site.segments.get(path.split("/", 2)[1])
     if blueprint is not None:
-        return mounts.get(blueprint.partition(".")[0], CORE)
+        mount = mounts.get(blueprint.partition(".")[0], CORE)
+        if mount.prefix or mount.plugin == "core" or owner in (None, mount.plugin):
+            return mount
     owned = ((p, m) for m in mounts.values() for p in m.paths if path == p or path.startswith(p + "/"))
-    return max(owned, key=lambda pair: len(pair[0]), default=("", CORE))[1]
+    best = max(owned, key=lambda pair: len(pair[0]), default=None)
+    if best is not None:
+        return best[1]
+    return next((m for m in mounts.values() if m.plugin == owner and not m.prefix), CORE)

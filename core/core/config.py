@@ -8,23 +8,45 @@ the one below; their names start with the plugin's name in upper case.
 import difflib
 import json
 import os
+import re
 import runpy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error
 from dotenv import dotenv_values
 from flask import Flask
 from flask.cli import NoAppException
 from marshmallow import ValidationError, fields, validate
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-__all__ = ["Config", "ConfigError", "Setting", "Settings", "find_instance_path", "read_sources", "resolve"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Setting",
+    "Settings",
+    "declare",
+    "find_instance_path",
+    "read_sources",
+    "resolve",
+]
 
 # Variables with the site's prefix that are not settings: they are read before there is a configuration,
 # or belong to the client.
 NOT_SETTINGS = ("PULSAR_INSTANCE_PATH", "PULSAR_CLIENT_", "PULSAR_TEST_", "PULSAR_TRACE_HOOKS")
+PREFIX = re.compile(r"/?|/?[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/?", re.ASCII)
+DRIVERS = {  # what other systems call the databases, and the driver this site brings
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
 EXAMPLE_SECRET = "replace me: flask config init writes a fresh one"  # noqa: S105 - it opens nothing
 
 
@@ -41,6 +63,8 @@ class Setting:
 
     :param unit: of the value: ``B``, ``s``, ``requests`` ... Empty for text, lists and switches.
     :param kind: the Python type; by default that of ``default``.
+    :param item: type of what a list holds, or of the values of a table.
+    :param check: raises :class:`marshmallow.ValidationError` for what the type alone lets through.
     :param secret: never shown; masked by ``flask config show``.
     :param aliases: environment variables that other systems use for the same thing.
     """
@@ -52,6 +76,8 @@ class Setting:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[Any, ...] = ()
+    item: type | None = None
+    check: Callable[[Any], None] | None = None
     secret: bool = False
     aliases: tuple[str, ...] = ()
 
@@ -71,6 +97,8 @@ class Setting:
             checks.append(validate.Range(self.minimum, self.maximum))
         if self.choices:
             checks.append(validate.OneOf(self.choices))
+        if self.item or self.check:
+            checks.append(self._check_further)
         if kind is int:
             return fields.Integer(strict=True, validate=checks)
         if kind in (list, tuple, set, frozenset):
@@ -83,6 +111,13 @@ class Setting:
         }
         made: fields.Field[Any] = simple.get(kind, fields.Raw)(validate=checks)
         return made
+
+    def _check_further(self, value: Any) -> None:
+        inside = value.values() if isinstance(value, Mapping) else value
+        if self.item and not all(type(item) is self.item for item in inside):
+            raise ValidationError(f"Not all of it is {self.item.__name__}.")
+        if self.check:
+            self.check(value)
 
 
 class _Collection(fields.Field[Any]):
@@ -98,33 +133,64 @@ class _Collection(fields.Field[Any]):
         return self.kind(value)
 
 
+def _check_prefixes(value: dict[str, str]) -> None:
+    for plugin, prefix in value.items():
+        if plugin == "core":
+            raise ValidationError("core has its fixed place.")
+        if not PREFIX.fullmatch(prefix):
+            raise ValidationError(f"{prefix!r} is not a path.")
+
+
+def _check_database(value: str) -> None:
+    try:
+        make_url(value).get_dialect().import_dbapi()
+    except (ArgumentError, NoSuchModuleError, ImportError):
+        raise ValidationError("Not the address of a database that can be used.") from None
+
+
+def _check_argon2(value: dict[str, Any]) -> None:
+    try:
+        PasswordHasher(**value)
+    except (TypeError, ValueError, Argon2Error) as exc:
+        raise ValidationError(str(exc)) from None
+
+
 class Config:
     """Settings of core. Paths that are not absolute are below the instance folder."""
 
-    PLUGINS = Setting([], "Plugins to load, by the names of their entry points. core is always loaded.")
+    PLUGINS = Setting(
+        [], "Plugins to load, by the names of their entry points. core is always loaded.", item=str
+    )
     PLUGIN_FAILURE = Setting(
         "abort", "What a broken plugin does: stop the start, or be left out.", choices=("abort", "skip")
     )
     URL_PREFIXES = Setting(
-        {}, "Where plugins are mounted, e.g. {'cart': '/'}; otherwise where they ask to be."
+        {},
+        "Where plugins are mounted, e.g. {'cart': '/'}; otherwise where they ask to be.",
+        item=str,
+        check=_check_prefixes,
     )
     PUBLIC_URL = Setting("", "Address of the site as users type it; empty: taken from each request.")
     SECRET_KEY = Setting("", "Signs links and sessions. Changing it invalidates them.", secret=True)
     SQLALCHEMY_DATABASE_URI = Setting(
         "sqlite:///pulsar.db",
         "The database: SQLite, PostgreSQL or MariaDB.",
+        check=_check_database,
         secret=True,
         aliases=("DATABASE_URL",),
     )
     ARGON2_PARAMETERS = Setting(
-        {}, "Cost of a password's digest, by argon2-cffi's names; empty: its defaults."
+        {},
+        "Cost of a password's digest, by argon2-cffi's names; empty: its defaults.",
+        item=int,
+        check=_check_argon2,
     )
     REQUIRE_MIGRATED = Setting(False, "Refuse to serve while a migration is pending.")
     MAX_CONTENT_LENGTH = Setting(4 * 2**20, "Largest JSON body, unzipped.", unit="B", minimum=1024)
     TRUSTED_PROXIES = Setting(
         0, "Proxies in front whose X-Forwarded headers are believed.", minimum=0, maximum=16
     )
-    ANONYMOUS_PERMISSIONS = Setting([], "Permissions of callers without credentials.")
+    ANONYMOUS_PERMISSIONS = Setting([], "Permissions of callers without credentials.", item=str)
     WEB_PROCESSES = Setting(2, "Processes that answer requests.", unit="processes", minimum=1, maximum=256)
     WEB_THREADS = Setting(
         8, "Requests that each of them answers at a time.", unit="threads", minimum=1, maximum=256
@@ -170,6 +236,8 @@ class Config:
         True,
         "Send downloads to the object store. Switch off if callers cannot reach it: the site passes them on.",
     )
+    DEBUG = Setting(False, "Flask's development mode; never on a public site.", aliases=("FLASK_DEBUG",))
+    TESTING = Setting(False, "Set by the test kit.")
     LOG_LEVEL = Setting(
         "INFO", "Least severe line that is logged.", choices=("DEBUG", "INFO", "WARNING", "ERROR")
     )
@@ -207,13 +275,17 @@ def read_sources(instance: Path, overrides: Mapping[str, Any]) -> dict[str, dict
         raise ConfigError(f"{path} does not exist. Run `flask config init` to write it.")
     try:
         names = runpy.run_path(str(path))
-    except Exception as exc:  # whatever the file of the operator raises is a mistake in that file
+    except (Exception, SystemExit) as exc:  # whatever the operator's file raises is a mistake in that file
         raise ConfigError(f"{path} cannot be read: {type(exc).__name__}: {exc}") from exc
-    dotenv = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    try:
+        dotenv = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"{Path('.env').resolve()} cannot be read: {exc}") from exc
     return {
         str(path): {name: value for name, value in names.items() if name.isupper()},
         ".env": dict(dotenv),
-        "environment": dict(os.environ),
+        # The ``flask`` command has copied .env into the environment before anyone could look.
+        "environment": {name: value for name, value in os.environ.items() if dotenv.get(name) != value},
         "arguments": dict(overrides),
     }
 
@@ -230,15 +302,16 @@ def resolve(
         configuration while they are switched off.
     """
     settings = Settings(declared=_declarations(configs))
-    defaults = {key: setting.default for key, (_, setting) in settings.declared.items()}
+    defaults = {key: deepcopy(setting.default) for key, (_, setting) in settings.declared.items()}
     settings.values, settings.sources = dict(defaults), dict.fromkeys(defaults, "default")
     aliases = {alias: key for key, (_, setting) in settings.declared.items() for alias in setting.aliases}
     for source, found in sources.items():
         if source in (".env", "environment"):
-            found = _from_environment(found, aliases, settings.values)
+            found = _from_environment(found, aliases, settings)
         for key, value in found.items():
             _take(settings, source, key, value, installed)
     _check_secret(settings)
+    _check_names(settings, installed)
     settings.values["SQLALCHEMY_DATABASE_URI"] = _absolute_sqlite(
         settings.values["SQLALCHEMY_DATABASE_URI"], instance
     )
@@ -248,15 +321,27 @@ def resolve(
 def _declarations(configs: Mapping[str, type]) -> dict[str, tuple[str, Setting]]:
     declared: dict[str, tuple[str, Setting]] = {}
     for plugin, config in configs.items():
-        for key, value in vars(config).items():
-            if not key.isupper():
-                continue
-            if key in declared:
-                raise ConfigError(f"both {declared[key][0]} and {plugin} declare the setting {key}")
-            if plugin != "core" and not key.startswith(_prefix(plugin)):
-                raise ConfigError(f"the setting {key} of {plugin} does not start with {_prefix(plugin)}")
-            declared[key] = (plugin, value if isinstance(value, Setting) else Setting(value))
+        declared |= declare(plugin, config, declared)
     return declared
+
+
+def declare(
+    plugin: str, config: type, declared: Mapping[str, tuple[str, Setting]]
+) -> dict[str, tuple[str, Setting]]:
+    """The settings in the class ``config`` of ``plugin``.
+
+    :raises ConfigError: if one is among those ``declared`` before it, or has another plugin's prefix.
+    """
+    found: dict[str, tuple[str, Setting]] = {}
+    for key, value in vars(config).items():
+        if not key.isupper():
+            continue
+        if key in declared:
+            raise ConfigError(f"both {declared[key][0]} and {plugin} declare the setting {key}")
+        if plugin != "core" and not key.startswith(_prefix(plugin)):
+            raise ConfigError(f"the setting {key} of {plugin} does not start with {_prefix(plugin)}")
+        found[key] = (plugin, value if isinstance(value, Setting) else Setting(value))
+    return found
 
 
 def _prefix(plugin: str) -> str:
@@ -264,19 +349,26 @@ def _prefix(plugin: str) -> str:
 
 
 def _from_environment(
-    environ: Mapping[str, str], aliases: Mapping[str, str], defaults: Mapping[str, Any]
+    environ: Mapping[str, str], aliases: Mapping[str, str], settings: Settings
 ) -> dict[str, Any]:
     """Settings in the environment: ``PULSAR_A`` is A, ``PULSAR_A__b`` is A['b'], JSON where it parses."""
-    found: dict[str, Any] = {aliases[name]: value for name, value in environ.items() if name in aliases}
-    for name, text in sorted(environ.items()):
-        if not name.startswith("PULSAR_") or name.startswith(NOT_SETTINGS):
-            continue
-        key, _, inner = name.removeprefix("PULSAR_").partition("__")
-        value = text if isinstance(defaults.get(key), str) else _parse(text)
-        if inner:
-            found[key] = {**found.get(key, defaults.get(key) or {}), inner: value}
-        else:
-            found[key] = value
+    named = {aliases[name]: text for name, text in environ.items() if name in aliases}
+    named |= {
+        name.removeprefix("PULSAR_"): text
+        for name, text in sorted(environ.items())
+        if name.startswith("PULSAR_") and not name.startswith(NOT_SETTINGS)
+    }
+    found: dict[str, Any] = {}
+    for name, text in named.items():
+        key, _, inner = name.partition("__")
+        before = settings.values.get(key)
+        value = text if isinstance(before, str) else _parse(text)
+        if inner and isinstance(before, dict):
+            outer = found.get(key, before)
+            value = {**outer, inner: value} if isinstance(outer, dict) else outer
+        elif inner and before is not None:
+            value = {inner: value}  # nothing to look into: refused as of another type
+        found[key] = value
     return found
 
 
@@ -289,18 +381,19 @@ def _parse(text: str) -> Any:
 
 def _take(settings: Settings, source: str, key: str, value: Any, installed: tuple[str, ...]) -> None:
     if key not in settings.declared:
-        if key in Flask.default_config or source == "arguments":
+        if key in Flask.default_config:
             settings.values[key] = value
         else:
             _report_unknown(settings, source, key, installed)
         return
     try:
+        if key == "SQLALCHEMY_DATABASE_URI" and isinstance(value, str):
+            value = _with_driver(value)
         settings.values[key] = settings.declared[key][1].load(value)
         settings.sources[key] = source
     except ValidationError as exc:
-        settings.errors.append(
-            f"{key} ({source}): {' '.join(exc.messages_dict.get('_schema', exc.messages))}"
-        )
+        words = " ".join(str(word) for word in exc.messages).rstrip(".")
+        settings.errors.append(f"{key} ({source}): {words}")
 
 
 def _report_unknown(settings: Settings, source: str, key: str, installed: tuple[str, ...]) -> None:
@@ -320,6 +413,22 @@ def _check_secret(settings: Settings) -> None:
         settings.errors.append("SECRET_KEY: not set. Run `flask config init`, or set PULSAR_SECRET_KEY")
     elif secret == EXAMPLE_SECRET and not relaxed:
         settings.errors.append("SECRET_KEY: still that of the example. Put a random text of your own")
+
+
+def _check_names(settings: Settings, installed: tuple[str, ...]) -> None:
+    """A prefix for a plugin that is neither installed nor enabled is a spelling mistake."""
+    known = {*installed, *(name.rpartition(".")[2] for name in settings.values["PLUGINS"])}
+    for name in settings.values["URL_PREFIXES"]:
+        if name not in known:
+            settings.errors.append(
+                f"URL_PREFIXES ({settings.sources['URL_PREFIXES']}): there is no plugin {name}"
+            )
+
+
+def _with_driver(uri: str) -> str:
+    """``postgres://`` and its like, as hosters write them, with the driver that is installed here."""
+    scheme, separator, rest = uri.partition("://")
+    return f"{DRIVERS.get(scheme, scheme)}{separator}{rest}"
 
 
 def _absolute_sqlite(uri: str, instance: Path) -> str:

@@ -27,14 +27,16 @@ gives an ``error_formatter``, and then core's errors under its paths wear that b
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
-from flask import Flask, Response, current_app, g, jsonify, request
+from flask import Flask, Response, g, jsonify, request
 from marshmallow import ValidationError
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
-from core.blueprint import Mount, mount_of
+from core.blueprint import Mount
 
 __all__ = [
     "APIException",
@@ -59,6 +61,7 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+MARIADB_CHECK: Final = 4025  # CONSTRAINT failed
 
 
 class PulsarError(Exception):
@@ -230,15 +233,22 @@ def from_exception(exc: Exception) -> PulsarError:
         return ValidationFailed.from_messages(exc.messages_dict)
     if isinstance(exc, HTTPException):
         return _from_http(exc)
-    if isinstance(exc, IntegrityError):
+    if isinstance(exc, IntegrityError | StaleDataError) or _breaks_a_check(exc):
         return Conflict()
     if isinstance(exc, DataError):
         return BadRequest("A value is outside the range that can be stored.")
-    if isinstance(exc, OperationalError) or (isinstance(exc, DBAPIError) and exc.connection_invalidated):
+    if isinstance(exc, OperationalError | PoolTimeout) or (
+        isinstance(exc, DBAPIError) and exc.connection_invalidated
+    ):
         log.exception("the database did not answer", exc_info=exc)
         return Unavailable()
     log.exception("unexpected error", exc_info=exc)
     return PulsarError()
+
+
+def _breaks_a_check(exc: Exception) -> bool:
+    """MariaDB's driver reports a violated CHECK as a problem of the server."""
+    return isinstance(exc, OperationalError) and getattr(exc.orig, "args", ())[:1] == (MARIADB_CHECK,)
 
 
 def _from_http(exc: HTTPException) -> PulsarError:
@@ -251,7 +261,10 @@ def _from_http(exc: HTTPException) -> PulsarError:
     }
     if cls := known.get(status):
         return cls(headers=headers)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return Unavailable(headers=headers)
     if status >= 500:
+        log.error("a view gave up", exc_info=exc)
         return PulsarError()
     error = APIException(
         exc.description if isinstance(exc.description, str) else None, status, headers=headers
@@ -274,15 +287,16 @@ def envelope_error(error: PulsarError) -> Response:
 def error_response(exc: Exception) -> Response:
     """Answer ``exc`` in the words of whoever owns the path of the present request."""
     error = from_exception(exc)
-    mount = mount_of(current_app, request.path, request.blueprint)
-    if (
-        isinstance(error, NotFound)
-        and request.url_rule is None
-        and mount.envelope
-        and not g.identity.authenticated
-    ):
+    mount: Mount = g.mount
+    unrouted = request.routing_exception is not None or g.error is not None
+    if isinstance(error, NotFound) and unrouted and mount.envelope and not g.identity.authenticated:
         error = Unauthenticated()  # an unknown route must not be told from a hidden one
-    response = (mount.error_formatter or envelope_error)(error)
+    try:
+        response = (mount.error_formatter or envelope_error)(error)
+    except Exception:
+        log.exception("the error formatter of %s failed", mount.plugin)
+        response = envelope_error(error)
+    g.error = error
     response.headers.extend(error.headers)
     if error.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = _challenge(mount)

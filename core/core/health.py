@@ -11,6 +11,7 @@ from core.db import db
 from core.errors import Unavailable
 from core.migrations import pending
 from core.migrations.history import load
+from core.plugins import hook_calls
 from core.requests import public, returns
 from core.responses import json_response
 from core.site import current_site
@@ -39,7 +40,8 @@ def get_health() -> Response:
         if mandatory and said != "ok":
             failed.append(name)
     parts["plugins"] = {
-        plugin.name: "failed" if plugin.failure else "ok" for plugin in current_site().plugins.values()
+        plugin.name: plugin.failure.summary if plugin.failure else "ok"
+        for plugin in current_site().plugins.values()
     }
     if failed:
         raise Unavailable(f"The site cannot work: {', '.join(failed)} failed.", details=parts)
@@ -52,8 +54,12 @@ def _checks() -> list[tuple[str, Callable[[], str], bool]]:
         ("storage", _storage, True),
         ("migrations", _migrations, False),
     ]
-    for checks in current_site().hooks.hook.register_health_checks():
-        found += checks
+    for plugin, call in hook_calls(current_site().hooks, "register_health_checks"):
+        try:
+            found += [check for checks in call() for check in checks]
+        except Exception:  # foreign code; the other parts shall still be asked
+            log.exception("plugin %s: hook register_health_checks failed", plugin)
+            found.append((plugin, lambda: "failed", True))
     return found
 
 

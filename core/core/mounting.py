@@ -3,66 +3,91 @@
 Each stage may fail in foreign code; the answer is then a :class:`~core.plugins.Failure` that says which.
 """
 
+import difflib
 import importlib
 import inspect
 import pkgutil
 import re
-from collections import defaultdict
-from collections.abc import Iterator
-from itertools import combinations
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, Final
 
-import flask
 import pluggy
-from flask import Flask, request
+from flask import Blueprint, Flask
+from sqlalchemy import Table
 
 from core.blueprint import Mount
+from core.cli.groups import PluginGroup
 from core.db import Base
-from core.errors import MethodNotAllowed, Unavailable
 from core.jobs import collect
+from core.paths import blueprints_of, prefix_of
 from core.permissions import PermissionsEnum
-from core.plugins import Failure, Plugin
-from core.requests import public
-from core.site import Site, site_of
+from core.plugins import Failure, Plugin, hook_calls, one_line, source_of
+from core.site import site_of
 
 __all__ = [
-    "add_plugin",
-    "check_hooks",
-    "check_mounts",
-    "close_failed",
-    "own_segments",
-    "refuse_foreign_segment",
+    "add_commands",
+    "add_plugins",
 ]
 
 PERMISSION: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
-ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+FLASK_COMMANDS: Final = {"routes", "run", "shell"}
 
 
 class Refused(Exception):
-    """The plugin breaks a rule of the contract; the message says which."""
+    """The plugin breaks a rule of the contract; the message says which, ``where`` the file and line."""
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(message)
+        self.where = where
 
 
-def add_plugin(app: Flask, plugin: Plugin) -> Failure | None:
-    """Add everything ``plugin`` brings to ``app``; needs an app context."""
+def add_plugins(app: Flask, plugins: Iterable[Plugin]) -> list[Failure]:
+    """Add everything that ``plugins`` bring to ``app``, in this order; needs an app context.
+
+    :returns: what is wrong with those that could not be added.
+    """
+    failures = [failure for plugin in plugins if (failure := _add_plugin(app, plugin))]
+    added = list(site_of(app).plugins.values())
+    failures += _run_stage(app, "hooks", _add_hookspecs, added)
+    # pluggy calls the last one first, and hooks shall run in the order of loading.
+    failures += _run_stage(app, "hooks", _add_hooks, reversed(added))
+    return failures + _check_hooks(app)
+
+
+def _run_stage(
+    app: Flask, stage: str, add: Callable[[Flask, Plugin], None], plugins: Iterable[Plugin]
+) -> list[Failure]:
+    return [failure for plugin in plugins if (failure := _try(app, stage, add, plugin))]
+
+
+def _add_plugin(app: Flask, plugin: Plugin) -> Failure | None:
     site = site_of(app)
+    site.adding = plugin.name
     stages = {
         "import": _import_submodules,
         "tables": _check_tables,
         "permissions": _add_permissions,
-        "hooks": _add_hooks,
         "modifications": _modify,
         "jobs": _add_jobs,
         "routes": _add_routes,
     }
     for stage, add in stages.items():
-        try:
-            add(app, plugin)
-        except Refused as exc:
-            return Failure(plugin.name, stage, str(exc))
-        except Exception as exc:  # foreign code: whatever it raises is reported, not propagated
-            return Failure.of(plugin.name, stage, exc, plugin.package)
+        if failure := _try(app, stage, add, plugin):
+            return failure
     site.plugins[plugin.name] = plugin
+    return None
+
+
+def _try(app: Flask, stage: str, add: Callable[[Flask, Plugin], None], plugin: Plugin) -> Failure | None:
+    try:
+        add(app, plugin)
+    except Refused as exc:
+        return Failure(plugin.name, stage, str(exc), exc.where)
+    except (Exception, SystemExit) as exc:  # foreign code: whatever it raises is reported, not propagated
+        return Failure.of(plugin.name, stage, exc, plugin.package)
     return None
 
 
@@ -79,30 +104,39 @@ def _import_submodules(_app: Flask, plugin: Plugin) -> None:
     if hasattr(_module(plugin), "init_app"):
         return
     for info in pkgutil.walk_packages(_module(plugin).__path__, plugin.module_name + "."):
-        if not {"tests", "conftest"} & set(info.name.split(".")):
+        if not _is_test(info.name):
             importlib.import_module(info.name)
 
 
+def _is_test(name: str) -> bool:
+    return bool({"tests", "conftest"} & set(name.split(".")))
+
+
 def _check_tables(_app: Flask, plugin: Plugin) -> None:
-    for mapper in Base.registry.mappers:
-        table = str(getattr(mapper.local_table, "name", ""))
-        inside = mapper.class_.__module__.partition(".")[0] == plugin.module_name.partition(".")[0]
-        if inside and not table.startswith(plugin.table_prefix):
-            raise Refused(f"the table {table} does not start with {plugin.table_prefix}")
+    # Not by way of SQLAlchemy's registry: a class whose mapping failed makes it fail for everyone.
+    for name, module in list(sys.modules.items()):
+        if f"{name}.".startswith(f"{plugin.module_name}.") and not _is_test(name):
+            for value in list(vars(module).values()):
+                own = inspect.isclass(value) and issubclass(value, Base) and value.__module__ == name
+                table = getattr(value, "__table__", None) if own else value
+                if isinstance(table, Table) and not table.name.startswith(plugin.table_prefix):
+                    raise Refused(
+                        f"the table {table.name} does not start with {plugin.table_prefix}", source_of(value)
+                    )
 
 
 def _add_permissions(app: Flask, plugin: Plugin) -> None:
-    known = site_of(app).permissions
+    known, owners = site_of(app).permissions, site_of(app).permission_owners
     module = plugin.submodule("permissions")
     for permission in _permissions_in(module):
-        name = permission.value
+        name, where = permission.value, source_of(type(permission))
         if not PERMISSION.fullmatch(name):
-            raise Refused(f"{name} is not lower snake case of at most 64 characters")
+            raise Refused(f"{name} is not lower snake case of at most 64 characters", where)
         if plugin.name != "core" and not name.startswith(plugin.table_prefix):
-            raise Refused(f"the permission {name} does not start with {plugin.table_prefix}")
+            raise Refused(f"the permission {name} does not start with {plugin.table_prefix}", where)
         if name in known and known[name] is not permission:
-            raise Refused(f"the permission {name} belongs to {type(known[name]).__module__} already")
-        known[name] = permission
+            raise Refused(f"the permission {name} belongs to {owners[name]} already", where)
+        known[name], owners[name] = permission, plugin.name
 
 
 def _permissions_in(module: ModuleType | None) -> Iterator[PermissionsEnum]:
@@ -118,12 +152,41 @@ def _permissions_in(module: ModuleType | None) -> Iterator[PermissionsEnum]:
             yield from value
 
 
-def _add_hooks(app: Flask, plugin: Plugin) -> None:
-    hooks = site_of(app).hooks
+def _add_hookspecs(app: Flask, plugin: Plugin) -> None:
     if plugin.name != "core" and (specs := plugin.submodule("hookspecs")):
-        hooks.add_hookspecs(specs)
-    if implementations := plugin.submodule("hooks"):
-        hooks.register(implementations, plugin.name)
+        site_of(app).hooks.add_hookspecs(specs)
+
+
+def _add_hooks(app: Flask, plugin: Plugin) -> None:
+    implementations = plugin.submodule("hooks")
+    if implementations is None:
+        return
+    try:
+        site_of(app).hooks.register(implementations, plugin.name)
+    except pluggy.PluginValidationError as exc:
+        name = re.search(r"for hook '(\w+)'", str(exc))
+        where = source_of(getattr(implementations, name[1], None)) if name else ""
+        raise Refused(one_line(exc), where) from None
+
+
+def _check_hooks(app: Flask) -> list[Failure]:
+    """Find the plugins that implement hooks nobody declared."""
+    hooks = site_of(app).hooks
+    known = [name for name in vars(hooks.hook) if not name.startswith("_")]
+    found: dict[str, Failure] = {}
+    for caller in [getattr(hooks.hook, name) for name in known]:
+        for implementation in [] if caller.has_spec() else caller.get_hookimpls():
+            if implementation.optionalhook:
+                continue
+            declared = [name for name in known if getattr(hooks.hook, name).has_spec()]
+            close = difflib.get_close_matches(caller.name, declared, n=1)
+            hint = f", did you mean {close[0]}?" if close else ""
+            where = source_of(implementation.function)
+            found.setdefault(
+                implementation.plugin_name,
+                Failure(implementation.plugin_name, "hooks", f"unknown hook {caller.name}{hint}", where),
+            )
+    return list(found.values())
 
 
 def _modify(app: Flask, plugin: Plugin) -> None:
@@ -141,126 +204,43 @@ def _add_jobs(app: Flask, plugin: Plugin) -> None:
 
 
 def _add_routes(app: Flask, plugin: Plugin) -> None:
-    module = _module(plugin)
+    module, site = _module(plugin), site_of(app)
+    endpoints, blueprints = set(app.view_functions), set(app.blueprints)
     if init_app := getattr(module, "init_app", None):
         init_app(app)
-    routes = plugin.submodule("routes")
-    found = [getattr(place, name, None) for place in (module, routes) for name in ("bp", "bps") if place]
-    for bp in _unique(found):
-        prefix = _prefix(app, plugin, bp)
-        site_of(app).mounts[bp.name] = Mount.of(plugin.name, bp, prefix, app.config)
+    found = blueprints_of(module, plugin.submodule("routes"))
+    added = [bp for name, bp in app.blueprints.items() if name not in blueprints and "." not in name]
+    found += [bp for bp in added if isinstance(bp, Blueprint)]
+    for bp in dict.fromkeys(found):
+        prefix = prefix_of(app, plugin, bp)
+        if bp.name in site.mounts:
+            other = site.mounts[bp.name].plugin
+            raise Refused(f"its blueprint {bp.name} has the name of one of {other}")
         if bp.name not in app.blueprints:
             app.register_blueprint(bp, url_prefix=prefix or None)
+        elif plugin.name in app.config["URL_PREFIXES"]:
+            raise Refused(f"its init_app mounts {bp.name} itself, so URL_PREFIXES cannot move it")
+        site.mounts[bp.name] = Mount.of(plugin.name, bp, prefix, app.config)
+    for endpoint in app.view_functions.keys() - endpoints:
+        if "." not in endpoint:
+            raise Refused(f"the route {endpoint} has no blueprint", source_of(app.view_functions[endpoint]))
 
 
-def _unique(found: list[Any]) -> list[flask.Blueprint]:
-    """The blueprints of ``bp`` and ``bps``, each once."""
-    flat = [
-        bp
-        for item in found
-        if item is not None
-        for bp in (item if isinstance(item, list | tuple) else [item])
-    ]
-    return [bp for bp in dict.fromkeys(flat) if isinstance(bp, flask.Blueprint)]
+def add_commands(app: Flask, plugins: Iterable[Plugin]) -> list[Failure]:
+    """Put the commands of each plugin below ``flask <plugin>``."""
+    taken = {entry.name for entry in entry_points(group="flask.commands")} | FLASK_COMMANDS
+    by_name = {plugin.name: plugin for plugin in plugins}
+    failures = []
+    for name, call in hook_calls(site_of(app).hooks, "register_commands"):
+        group = PluginGroup(name, help=by_name[name].description or None)
 
+        def add(_app: Flask, _plugin: Plugin, call: Any = call, group: PluginGroup = group) -> None:
+            call(cli=group)
 
-def _prefix(app: Flask, plugin: Plugin, bp: flask.Blueprint) -> str:
-    given: str | None = app.config["URL_PREFIXES"].get(plugin.name)
-    if given is None:
-        own = "" if plugin.name == "core" else f"/{plugin.name}"
-        given = own if bp.url_prefix is None else bp.url_prefix
-    return "/" + given.strip("/") if given.strip("/") else ""
-
-
-def check_hooks(app: Flask) -> list[Failure]:
-    """Find the plugins that implement hooks nobody declared; needs all plugins to be added."""
-    try:
-        site_of(app).hooks.check_pending()
-    except pluggy.PluginValidationError as exc:
-        name = site_of(app).hooks.get_name(exc.plugin) or "core"
-        return [Failure(name, "hooks", str(exc), str(getattr(exc.plugin, "__file__", "")))]
-    return []
-
-
-def check_mounts(app: Flask) -> list[Failure]:
-    """Find the plugins that claim a path which belongs to core or to a plugin before them."""
-    site = site_of(app)
-    rank = {name: index for index, name in enumerate(site.plugins)}
-    segments = own_segments(app)
-    failures = {}
-    for one, other in combinations(sorted(segments, key=lambda name: rank.get(name, 0)), 2):
-        if shared := sorted(segments[one] & segments[other]):
-            paths = ", ".join(f"/{segment}" for segment in shared)
-            reason = f"claims {paths}, as does {one}: give one of them another place in URL_PREFIXES"
-            failures[other] = Failure(other, "routes", reason)
-    for (pattern, method), owners in _patterns(app, site).items():
-        one, *others = sorted(owners, key=lambda name: rank.get(name, 0))
-        for other in others:
-            reason = (
-                f"claims {method} {pattern}, as does {one}: give one of them another place in URL_PREFIXES"
-            )
-            failures.setdefault(other, Failure(other, "routes", reason))
-    return list(failures.values())
-
-
-def own_segments(app: Flask) -> dict[str, set[str]]:
-    """First path segments by the plugin they belong to, with all methods."""
-    site = site_of(app)
-    found: dict[str, set[str]] = defaultdict(set)
-    for mount in site.mounts.values():
-        found[mount.plugin] |= {path.split("/")[1] for path in mount.paths}
-    for rule in app.url_map.iter_rules():
-        owner = site.mounts.get(rule.endpoint.partition(".")[0])
-        first = rule.rule.split("/")[1]
-        # The description of the API lies below /api, which belongs to the registry's clients.
-        if owner and first and "<" not in first and not (owner.plugin == "core" and first == "api"):
-            found[owner.plugin].add(first)
-    return found
-
-
-def _patterns(app: Flask, site: Site) -> dict[tuple[str, str], set[str]]:
-    """Owners of every rule and method; rules that differ only in the names of variables are the same."""
-    found: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for rule in app.url_map.iter_rules():
-        owner = site.mounts.get(rule.endpoint.partition(".")[0])
-        pattern = re.sub(
-            r"<(?:(\w+)(?:\([^)]*\))?:)?\w+>", lambda match: f"<{match[1] or 'string'}>", rule.rule
-        )
-        for method in rule.methods or ():
-            if owner and method != "OPTIONS":
-                found[pattern.rstrip("/") or "/", method].add(owner.plugin)
-    return {key: owners for key, owners in found.items() if len(owners) > 1}
-
-
-def refuse_foreign_segment(mount: Mount, segments: dict[str, str]) -> None:
-    """Keep a plugin that is mounted at ``/`` from answering for a path of somebody else.
-
-    Routing falls back from ``/users`` to ``/<uid>`` when the method does not fit, but ``/users`` belongs
-    to core with all methods.
-
-    :param segments: first path segment: its owner.
-    """
-    owner = segments.get(request.path.split("/")[1])
-    if owner is not None and owner != mount.plugin:
-        raise MethodNotAllowed
-
-
-def close_failed(app: Flask) -> None:
-    """Answer 503 where plugins that could not be loaded would have been."""
-    for plugin in site_of(app).plugins.values():
-        if plugin.failure is None:
-            continue
-        bp = flask.Blueprint(f"failed-{plugin.name}", __name__)
-        prefix = _prefix(app, plugin, bp)
-        refuse = public(_refusal(plugin.name))
-        for rule in ("/", "/<path:path>") if prefix else ():
-            bp.add_url_rule(rule, f"refuse{len(rule)}", refuse, methods=ALL_METHODS)
-        site_of(app).mounts[bp.name] = Mount(plugin.name, prefix)
-        app.register_blueprint(bp, url_prefix=prefix or None)
-
-
-def _refusal(name: str) -> Any:
-    def refuse(path: str = "") -> None:
-        raise Unavailable(f"The plugin {name} is not working at the moment.")
-
-    return refuse
+        if failure := _try(app, "commands", add, by_name[name]):
+            failures.append(failure)
+        elif name in taken:
+            failures.append(Failure(name, "commands", f"flask {name} is a command of the site itself"))
+        elif group.commands:
+            app.cli.add_command(group)
+    return failures

@@ -4,23 +4,28 @@ A plugin is a package announced by an entry point of the group ``pulsar.plugins`
 imported before it is enabled, and plugins are imported in the order of their requirements.
 """
 
+import ast
 import importlib
 import importlib.util
+import inspect
+import logging
+import os
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pluggy
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 import core
 from core import hookspecs
-from core.config import ConfigError
+from core.config import Config, ConfigError, Setting, declare
 
 __all__ = [
     "GROUP",
@@ -29,9 +34,14 @@ __all__ = [
     "Failure",
     "Plugin",
     "find_plugins",
+    "hook_calls",
     "hook_manager",
     "load_plugins",
+    "one_line",
+    "source_of",
 ]
+
+log = logging.getLogger(__name__)
 
 GROUP = "pulsar.plugins"
 PLUGIN_API = "1.0"  # version of the contract that docs/plugins describes
@@ -47,6 +57,12 @@ class Failure:
     where: str = ""
     traceback: str = ""
 
+    @property
+    def summary(self) -> str:
+        """What may be told to a caller: no path, no text of a foreign exception."""
+        kind = self.reason.partition(":")[0] if self.traceback else self.reason
+        return f"failed at {self.stage}: {kind}"
+
     @classmethod
     def of(cls, plugin: str, stage: str, exc: BaseException, near: Path | None = None) -> "Failure":
         """:param near: folder of the plugin; the deepest frame in it is where the mistake is looked for."""
@@ -57,7 +73,7 @@ class Failure:
         else:
             where = "".join(f"{frame.filename}:{frame.lineno}" for frame in (inside or frames)[-1:])
         text = "".join(traceback.format_exception(exc))
-        return cls(plugin, stage, f"{type(exc).__name__}: {exc}", where, text)
+        return cls(plugin, stage, f"{type(exc).__name__}: {one_line(exc)}", where, text)
 
     def __str__(self) -> str:
         return f"{self.plugin} ({self.stage}): {self.reason}" + (f" [{self.where}]" if self.where else "")
@@ -142,7 +158,7 @@ def _version(name: str) -> str:
 def load_plugins(
     names: Iterable[str], excluded: Mapping[str, Failure]
 ) -> tuple[dict[str, Plugin], list[Failure]]:
-    """Import the plugins called ``names`` and put them in the order of their requirements.
+    """Import the plugins called ``names``, each after what it requires.
 
     :param excluded: plugins known to be broken, with the reason; whoever needs one is broken too.
     :returns: the loaded plugins, core first, and what is wrong with the others.
@@ -157,31 +173,64 @@ def load_plugins(
         if plugin is None:
             have = ", ".join(other for other in installed if other != "core") or "none"
             failures[name] = Failure(name, "discovery", f"not installed; installed are: {have}")
-        else:
+        elif plugin.name not in failures:
             wanted[plugin.name] = plugin
     for plugin in wanted.values():
-        if failure := _import(plugin):
+        if failure := _read_constants(plugin):
             failures[plugin.name] = failure
     _check_requirements(wanted, installed, failures)
     order = _in_order({name: plugin for name, plugin in wanted.items() if name not in failures}, failures)
-    loaded = {"core": installed["core"]} | {name: wanted[name] for name in order}
+    loaded = {"core": installed["core"]}
+    declared = declare("core", Config, {})
+    for name in order:
+        failure = _needs_broken(wanted[name], failures) or _import(wanted[name], declared)
+        if failure:
+            failures[name] = failure
+        else:
+            loaded[name] = wanted[name]
     return loaded, [failures[name] for name in failures if name not in excluded]
 
 
-def _import(plugin: Plugin) -> Failure | None:
-    near = None
+def _read_constants(plugin: Plugin) -> Failure | None:
+    """Read ``REQUIRES``, ``PLUGIN_API`` and ``__version__`` without importing the plugin.
+
+    So a plugin is imported after what it needs, and one written for another contract not at all.
+    """
+    found: dict[str, Any] = {}
     try:
-        near = plugin.package
-        plugin.module = importlib.import_module(plugin.module_name)
-        plugin.version = plugin.version or getattr(plugin.module, "__version__", "")
-        plugin.requires = tuple(Requirement(text) for text in getattr(plugin.module, "REQUIRES", ()))
-        api = SpecifierSet(getattr(plugin.module, "PLUGIN_API", ""))
+        path = plugin.package / "__init__.py"
+        for node in ast.parse(path.read_bytes(), str(path)).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                name = node.targets[0].id
+                if name in ("REQUIRES", "PLUGIN_API", "__version__"):
+                    found[name] = ast.literal_eval(node.value)
+        plugin.version = plugin.version or found.get("__version__", "")
+        plugin.requires = tuple(Requirement(text) for text in found.get("REQUIRES", ()))
+        api = SpecifierSet(found.get("PLUGIN_API", ""))
     except InvalidRequirement as exc:
-        return Failure(plugin.name, "requirements", f"REQUIRES: {exc}")
-    except Exception as exc:  # anything can happen in foreign code; it must not take the site with it
-        return Failure.of(plugin.name, "import", exc, near)
+        return Failure(plugin.name, "requirements", f"REQUIRES: {one_line(exc)}", str(path))
+    except InvalidSpecifier as exc:
+        return Failure(plugin.name, "requirements", f"PLUGIN_API: {one_line(exc)}", str(path))
+    except Exception as exc:  # a syntax error, or values that are not written out
+        return Failure.of(plugin.name, "import", exc)
     if PLUGIN_API not in api:
-        return Failure(plugin.name, "requirements", f"written for plugin API {api}, this is {PLUGIN_API}")
+        return Failure(
+            plugin.name, "requirements", f"written for plugin API {api}, this is {PLUGIN_API}", str(path)
+        )
+    return None
+
+
+def _import(plugin: Plugin, declared: dict[str, tuple[str, Setting]]) -> Failure | None:
+    """Import the package and take its settings into ``declared``."""
+    try:
+        plugin.module = importlib.import_module(plugin.module_name)
+    except (Exception, SystemExit) as exc:  # anything can happen in foreign code; the site must live on
+        return Failure.of(plugin.name, "import", exc, plugin.package)
+    if plugin.config is not None:
+        try:
+            declared |= declare(plugin.name, plugin.config, declared)
+        except ConfigError as exc:
+            return Failure(plugin.name, "config", exc.message, source_of(plugin.config))
     return None
 
 
@@ -190,17 +239,21 @@ def _check_requirements(
 ) -> None:
     """Find the plugins that lack what they need, and then those that need one of these."""
     for name, plugin in wanted.items():
-        known = name in failures or any(need.name in failures for need in plugin.requires)
+        known = name in failures or _needs_broken(plugin, failures)
         if not known and (reason := _lacks(plugin, wanted, installed)):
             failures[name] = Failure(name, "requirements", reason)
     changed = True
     while changed:
         changed = False
         for name, plugin in wanted.items():
-            broken = next((r.name for r in plugin.requires if r.name in failures), None)
-            if broken and name not in failures:
-                failures[name] = Failure(name, "requirements", f"needs {broken}, which is broken")
+            if name not in failures and (failure := _needs_broken(plugin, failures)):
+                failures[name] = failure
                 changed = True
+
+
+def _needs_broken(plugin: Plugin, failures: Mapping[str, Failure]) -> Failure | None:
+    broken = next((need.name for need in plugin.requires if need.name in failures), None)
+    return Failure(plugin.name, "requirements", f"needs {broken}, which is broken") if broken else None
 
 
 def _lacks(plugin: Plugin, wanted: Mapping[str, Plugin], installed: Mapping[str, Plugin]) -> str | None:
@@ -209,7 +262,7 @@ def _lacks(plugin: Plugin, wanted: Mapping[str, Plugin], installed: Mapping[str,
         if other is None:
             state = "installed but not enabled" if need.name in installed else "not installed"
             return f"needs {need}, which is {state}: add '{need.name}' to PLUGINS"
-        if other.version and other.version not in need.specifier:
+        if other.version and not need.specifier.contains(other.version, prereleases=True):
             return f"needs {need}, but version {other.version} is installed"
     return None
 
@@ -240,7 +293,35 @@ def _in_order(plugins: Mapping[str, Plugin], failures: dict[str, Failure]) -> li
 
 
 def hook_manager() -> pluggy.PluginManager:
-    """A fresh manager that knows core's hooks."""
+    """A fresh manager that knows core's hooks. ``PULSAR_TRACE_HOOKS=1`` logs every call."""
     hooks = pluggy.PluginManager("pulsar")
     hooks.add_hookspecs(hookspecs)
+    if os.environ.get("PULSAR_TRACE_HOOKS") == "1":
+        hooks.trace.root.setwriter(lambda text: log.warning("%s", text.rstrip()))
+        hooks.enable_tracing()
     return hooks
+
+
+def hook_calls(hooks: pluggy.PluginManager, name: str) -> Iterator[tuple[str, Callable[..., list[Any]]]]:
+    """Each plugin that implements the hook ``name``, with a call of that implementation alone.
+
+    For callers to whom the failure of one plugin must not be the failure of all.
+    """
+    everyone = hooks.get_plugins()
+    for implementation in reversed(getattr(hooks.hook, name).get_hookimpls()):
+        others = [other for other in everyone if other is not implementation.plugin]
+        yield implementation.plugin_name, hooks.subset_hook_caller(name, others)
+
+
+def source_of(found: object) -> str:
+    """File and line of a class or function; empty if it has none."""
+    try:
+        target = inspect.unwrap(found) if callable(found) else found
+        return f"{inspect.getsourcefile(target)}:{inspect.getsourcelines(target)[1]}"  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return ""
+
+
+def one_line(exc: BaseException) -> str:
+    """The message of ``exc`` for a report that has one line a plugin."""
+    return " ".join(str(exc).split())

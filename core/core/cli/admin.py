@@ -5,14 +5,14 @@ import sys
 import click
 from flask.cli import with_appcontext
 
+from core.cli.groups import CommandGroup
 from core.db import db
-from core.errors import PulsarError
 from core.users import services
 
 __all__ = ["admin"]
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def admin() -> None:
     """Make users and their keys."""
 
@@ -33,11 +33,8 @@ def create(username: str, email: str, password_stdin: bool, class_name: str | No
         echo "$SECRET" | flask admin create --username bob --email b@example.org --password-stdin --class User
     """
     password = _password(password_stdin)
-    try:
-        class_name = class_name or services.administrators().name
-        user = services.create_user(username, password, email, class_name=class_name)
-    except PulsarError as exc:
-        raise click.ClickException(exc.message) from None
+    class_name = class_name or services.administrators().name
+    user = services.create_user(username, password, email, class_name=class_name)
     db.session.commit()
     click.echo(f"created {user.username} ({class_name})")
 
@@ -69,9 +66,6 @@ def key(name: str, permissions: str, permanent: bool) -> None:
     if user is None:
         raise click.ClickException(f"there is no user {name}")
     scope = [word.strip() for word in permissions.split(",") if word.strip()]
-    try:
-        _, text = services.create_key(user, permissions=scope, permanent=permanent)
-    except PulsarError as exc:
-        raise click.ClickException(exc.message) from None
+    _, text = services.create_key(user, permissions=scope, permanent=permanent)
     db.session.commit()
     click.echo(text)

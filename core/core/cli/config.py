@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from core.cli.groups import CommandGroup
 from core.config import (
     EXAMPLE_SECRET,
     Config,
@@ -16,12 +17,12 @@ from core.config import (
     read_sources,
     resolve,
 )
-from core.plugins import BrokenPlugins, find_plugins, load_plugins
+from core.plugins import find_plugins, load_plugins
 
 __all__ = ["config"]
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def config() -> None:
     """Write, check and show the configuration of the instance."""
 
@@ -75,6 +76,8 @@ def check() -> None:
 def show(plugin: str | None, as_json: bool) -> None:
     """Show every setting, its unit and where its value comes from. Secrets are masked."""
     settings = load_settings()
+    if plugin and plugin not in find_plugins():
+        raise click.BadParameter(f"there is no plugin {plugin}", param_hint="--plugin")
     rows = {
         key: {
             "value": _shown(settings, key),
@@ -89,8 +92,7 @@ def show(plugin: str | None, as_json: bool) -> None:
     }
     if as_json:
         click.echo(json.dumps(rows, indent=2, default=str))
-        return
-    for key, row in rows.items():
+    for key, row in ({} if as_json else rows).items():
         also = f"; also {', '.join(row['aliases'])}" if row["aliases"] else ""
         click.echo(f"{key} = {row['value']!r} {row['unit']}".rstrip() + f"  # {row['source']}{also}")
     for error in settings.errors:
@@ -105,13 +107,14 @@ def _shown(settings: Settings, key: str) -> Any:
 def load_settings() -> Settings:
     """The settings of core and of the plugins that can be loaded, without making an app.
 
-    :raises BrokenPlugins: if a plugin cannot even be imported.
+    What keeps a plugin from being loaded is among the errors.
     """
     instance = find_instance_path()
     sources = read_sources(instance, {})
     core_only = resolve(sources, {"core": Config}, instance, tuple(find_plugins()))
     loaded, failures = load_plugins(core_only.values["PLUGINS"], {})
-    if failures and core_only.values["PLUGIN_FAILURE"] == "abort":
-        raise BrokenPlugins(failures)
     configs = {name: plugin.config for name, plugin in loaded.items() if plugin.config}
-    return resolve(sources, {"core": Config, **configs}, instance, tuple(find_plugins()))
+    settings = resolve(sources, {"core": Config, **configs}, instance, tuple(find_plugins()))
+    broken = settings.errors if core_only.values["PLUGIN_FAILURE"] == "abort" else settings.warnings
+    broken += [f"plugin {failure}" for failure in failures]
+    return settings

@@ -4,18 +4,19 @@ import json
 from typing import Any
 
 import click
-from flask import Flask
 
 from core.app import create_app
 from core.cli import plugin_migrations
+from core.cli.groups import CommandGroup
 from core.config import ConfigError
-from core.migrations import Pending, pending
-from core.plugins import BrokenPlugins, Failure, Plugin, find_plugins
+from core.migrations import pending
+from core.plugins import Plugin, find_plugins
+from core.site import Site, site_of
 
 __all__ = ["plugin"]
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def plugin() -> None:
     """Show, migrate and remove plugins."""
 
@@ -50,46 +51,48 @@ def info(name: str, as_json: bool) -> None:
         click.echo(json.dumps(rows[name], indent=2))
         return
     for key, value in rows[name].items():
-        click.echo(f"{key:14} {', '.join(value) if isinstance(value, list) else value}")
+        click.echo(f"{key:14} {', '.join(value) if isinstance(value, list) else value or '-'}")
 
 
 def describe() -> dict[str, dict[str, Any]]:
     """Every plugin by name: version, state, requirements, permissions, hooks, what is wrong with it."""
-    rows = {name: _row(found) for name, found in find_plugins().items()}
-    app, states = _states()
-    for name, found, failure in states:
-        rows.setdefault(name, _row(found))
-        rows[name] |= _loaded(found) if failure is None else {"state": "failed", "failure": str(failure)}
-    for name, (current, head) in (pending(app) if app else Pending()).items():
+    rows = {name: _row(found, "disabled") for name, found in find_plugins().items()}
+    try:
+        app = create_app(PLUGIN_FAILURE="skip")
+    except ConfigError as exc:
+        click.echo(f"warning: {exc.format_message()}", err=True)
+        return {name: row | {"state": "unknown"} for name, row in rows.items()}
+    site = site_of(app)
+    for name, found in site.plugins.items():
+        rows[name] = _row(found, "failed" if found.failure else "enabled") | _details(site, found)
+    for name, (current, head) in pending(app).items():
         rows[name]["pending"] = f"{current or 'base'} -> {head}"
     return rows
 
 
-def _row(found: Plugin) -> dict[str, Any]:
+def _row(found: Plugin, state: str) -> dict[str, Any]:
     return {
         "name": found.name,
         "version": found.version,
         "description": found.description,
-        "state": "disabled",
-        "failure": None,
+        "state": state,
+        "failure": str(found.failure) if found.failure else None,
+        "traceback": found.failure.traceback if found.failure else None,
         "pending": None,
-        "requires": [],
+        "requires": [str(need) for need in found.requires],
+        "permissions": [],
+        "hooks": [],
+        "paths": [],
     }
 
 
-def _loaded(found: Plugin) -> dict[str, Any]:
-    return {"state": "enabled", "version": found.version, "requires": [str(need) for need in found.requires]}
-
-
-def _states() -> tuple[Flask | None, list[tuple[str, Plugin, Failure | None]]]:
-    """The site, if it can be made, and the enabled plugins, each with what is wrong with it."""
-    try:
-        app = create_app(PLUGIN_FAILURE="skip")
-    except BrokenPlugins as exc:
-        return None, [
-            (failure.plugin, Plugin(failure.plugin, failure.plugin), failure) for failure in exc.failures
-        ]
-    except ConfigError as exc:
-        click.echo(f"warning: {exc.format_message()}", err=True)
-        return None, []
-    return app, [(name, found, found.failure) for name, found in app.extensions["pulsar"].plugins.items()]
+def _details(site: Site, found: Plugin) -> dict[str, Any]:
+    if found.failure:
+        return {}
+    implemented = site.hooks.get_hookcallers(site.hooks.get_plugin(found.name)) or []
+    mounts = [mount for mount in site.mounts.values() if mount.plugin == found.name]
+    return {
+        "permissions": [name for name, plugin in site.permission_owners.items() if plugin == found.name],
+        "hooks": [caller.name for caller in implemented],
+        "paths": sorted({path for mount in mounts for path in mount.paths or ("/",)}),
+    }

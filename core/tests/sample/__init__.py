@@ -1,0 +1,1 @@
+"""A plugin that the tests of the frame install and call."""

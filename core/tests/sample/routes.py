@@ -1,0 +1,121 @@
+"""Routes that do what a plugin might do, mistakes included."""
+
+import builtins
+
+from flask import Response, redirect
+from marshmallow import Schema, fields
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+
+from core.blueprint import Blueprint
+from core.db import after_commit, db
+from core.requests import body, public, query, require_permission
+from core.responses import json_response
+from core.serializers import JSONInteger, PageQuery, QueryBoolean
+from sample.models import Counter
+
+bp = Blueprint("sample", __name__, auth_schemes=("token", "bearer", "basic"))
+DONE = []
+
+
+class Thing(Schema):
+    name = fields.String(required=True)
+    size = JSONInteger()
+    more = fields.Raw()
+
+
+class Search(PageQuery):
+    deep = QueryBoolean()
+    tags = fields.List(fields.String())
+
+
+@bp.post("/things")
+@public
+@body(Thing())
+def post_thing(data):
+    return json_response(data, 201)
+
+
+@bp.get("/things")
+@public
+@query(Search())
+def get_things(args):
+    return json_response(args)
+
+
+@bp.get("/hidden")
+@require_permission("sample_look", masquerade=True)
+def get_hidden():
+    return json_response("seen")
+
+
+@bp.get("/look")
+@require_permission("sample_look")
+def get_look():
+    return json_response("seen")
+
+
+@bp.get("/answers/<kind>")
+@bp.get("/replies/<kind>")
+@public
+def get_answer(kind):
+    return {
+        "text": lambda: Response("{}", mimetype="text/plain"),
+        "empty": lambda: ("", 204),
+        "json204": lambda: json_response(None, 204),
+        "unchanged": lambda: ("", 304),
+        "elsewhere": lambda: redirect("/health"),
+        "stream": lambda: Response((piece for piece in ("[1,", "2]")), mimetype="application/json"),
+        "string": lambda: json_response("ä"),
+        "none": lambda: json_response(None),
+        "byhand": lambda: (json_response({"odd": 1}), 409),
+        "cached": lambda: json_response(1, headers={"Cache-Control": "max-age=5"}),
+    }[kind]()
+
+
+@bp.get("/raise/<name>")
+@public
+def get_raise(name):
+    if name == "huge":
+        db.session.get(Counter, 2**70)
+    raise getattr(builtins, name)("a secret detail")
+
+
+@bp.post("/count/<int:number>/<how>")
+@public
+def count(number, how):
+    counter = db.session.get(Counter, number)
+    if how == "atomic":
+        db.session.execute(update(Counter).where(Counter.id == number).values(value=Counter.value + 1))
+    elif how == "locked":
+        db.session.scalar(
+            select(Counter)
+            .where(Counter.id == number)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        ).value += 1
+    elif how == "fail":
+        counter.value += 1
+        db.session.flush()
+        after_commit(lambda: DONE.append("fail"))
+        raise RuntimeError
+    elif how == "twice":
+        db.session.add(Counter(id=number, value=0))
+        after_commit(lambda: DONE.append("twice"))
+    elif how == "check":
+        counter.value = -1
+    elif how == "tasks":
+        db.session.expunge(counter)
+        after_commit(lambda: DONE.append("outer"))
+        try:
+            with db.session.begin_nested():
+                after_commit(lambda: DONE.append("savepoint"))
+                with db.session.begin_nested():
+                    after_commit(lambda: DONE.append("inner"))
+                db.session.add(Counter(id=number, value=0))
+        except IntegrityError:
+            pass
+        after_commit(lambda: 1 / 0)
+        after_commit(lambda: DONE.append("after"))
+        assert not DONE
+    return json_response("counted")
