@@ -15,12 +15,14 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient, FlaskCliRunner
+from packaging.requirements import Requirement
 from sqlalchemy import event, insert, text
 
 from core.app import Pulsar, create_app
@@ -108,7 +110,7 @@ def _with_requirements(modules: list[ModuleType]) -> list[str]:
         name = todo.pop(0)
         names.setdefault(name)
         module = sys.modules.get(find_plugins()[name].module_name) if name in by_module.values() else None
-        todo += [need.split(">")[0].split("=")[0].strip() for need in getattr(module, "REQUIRES", ())]
+        todo += [Requirement(need).name for need in getattr(module, "REQUIRES", ())]
     return [name for name in names if name != "core"]
 
 
@@ -256,6 +258,24 @@ def query_counter(app: Pulsar) -> Callable[[], Any]:
             event.remove(engine, "before_cursor_execute", note)
 
     return count
+
+
+@pytest.fixture
+def freeze_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """``freeze_time(60)``: the site's clock stands still, that many seconds after the real one."""
+    start = now()
+
+    def freeze(seconds: float) -> None:
+        moment = start + timedelta(seconds=seconds)
+
+        class Frozen(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> "datetime":  # type: ignore[override]
+                return moment.astimezone(tz)
+
+        monkeypatch.setattr("core.db.datetime", Frozen)
+
+    return freeze
 
 
 def add_permissions(app: Pulsar, *names: str, user_id: int = 1) -> None:

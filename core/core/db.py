@@ -6,29 +6,36 @@ PostgreSQL and MariaDB alike.
 """
 
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from flask import Flask
+from flask import Flask, has_app_context
 from flask_sqlalchemy_lite import SQLAlchemy
 from sqlalchemy import (
     BigInteger,
     Connection,
+    CursorResult,
     DateTime,
     Dialect,
     Engine,
+    ExceptionContext,
     Integer,
     MetaData,
     String,
     Text,
+    UpdateBase,
     event,
 )
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from core.site import current_site
 
 __all__ = [
     "PK",
@@ -39,6 +46,7 @@ __all__ = [
     "Name",
     "Timestamp",
     "after_commit",
+    "change",
     "db",
     "exact",
     "naming_convention",
@@ -121,6 +129,26 @@ class Base(DeclarativeBase):
 
     metadata = MetaData(naming_convention=naming_convention)
 
+    @classmethod
+    def assign_attrs(cls, **attributes: Any) -> None:
+        """Add properties and methods to this model in the app that is being made; for ``modify()``.
+
+        A property is computed from the row; a function becomes a method; anything else is a value.
+
+        :raises ValueError: if a name is taken.
+        """
+        current_site().assign(cls, attributes, hasattr)
+
+    if not TYPE_CHECKING:  # or the type checker would believe that every name exists
+
+        def __getattr__(self, name):
+            """Look for what plugins assigned in the present app; called only for names not found."""
+            if not name.startswith("_") and has_app_context():
+                found = current_site().assigned(type(self)).get(name, self)
+                if found is not self:
+                    return found.__get__(self) if hasattr(found, "__get__") else found
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
 
 class PulsarSession(Session):
     """A session that runs what waited for the commit, once it is stored."""
@@ -139,10 +167,20 @@ class PulsarSession(Session):
 @event.listens_for(PulsarSession, "after_soft_rollback")
 def _forget_rolled_back(session: Session, previous: SessionTransaction) -> None:
     """Forget the tasks of the transaction, or of the savepoint, that was rolled back."""
-    waiting = session.info.get("after_commit", [])
-    session.info["after_commit"] = [
-        entry for entry in waiting if previous.nested and entry[0] is not previous
-    ]
+    if previous.parent is None:
+        session.info.pop("after_commit", None)
+    elif previous.nested:
+        waiting = session.info.get("after_commit", [])
+        session.info["after_commit"] = [entry for entry in waiting if not _lies_in(entry[0], previous)]
+    # Otherwise it is the transaction of a flush, and the savepoint around it comes next.
+
+
+def _lies_in(inner: SessionTransaction | None, outer: SessionTransaction) -> bool:
+    while inner is not None:
+        if inner is outer:
+            return True
+        inner = inner.parent
+    return False
 
 
 def after_commit(task: Callable[[], object]) -> None:
@@ -163,6 +201,13 @@ def own_transaction() -> Iterator[Session]:
     """A short transaction beside the request's, for book-keeping that must survive a refusal."""
     with db.sessionmaker() as session, session.begin():
         yield session
+
+
+def change(session: Session, statement: UpdateBase) -> int:
+    """Run an UPDATE or DELETE; how many rows it found is how the database decides a race."""
+    result = session.execute(statement)
+    assert isinstance(result, CursorResult), "only a SELECT has no count"
+    return result.rowcount
 
 
 def engine_options(uri: str) -> dict[str, Any]:
@@ -197,6 +242,7 @@ def prepare_engine(engine: Engine) -> None:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_reading)
     event.listen(engine, "before_cursor_execute", _begin_writing)
+    event.listen(engine, "handle_error", _refuse_huge_numbers)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -231,14 +277,26 @@ def _begin_writing(
     connection.info["writing"] = True
     raw = connection.connection.dbapi_connection
     assert raw is not None
-    raw.execute("COMMIT").close()
-    raw.execute("BEGIN IMMEDIATE").close()
+    try:
+        raw.execute("COMMIT").close()
+        raw.execute("BEGIN IMMEDIATE").close()
+    except sqlite3.OperationalError as exc:  # the driver's own; callers know SQLAlchemy's
+        raise OperationalError("BEGIN IMMEDIATE", None, exc) from exc
 
 
 def _will_write(statement: str, context: Any) -> bool:
     word = statement.lstrip()[:6].upper()
-    if word == "SELECT":
+    if word == "SELECT" or word.startswith("WITH"):
         # SQLite has no FOR UPDATE and its dialect leaves the words out: the lock is on the database.
         compiled = getattr(context, "compiled", None)
-        return getattr(compiled and compiled.statement, "_for_update_arg", None) is not None
+        query = getattr(compiled, "statement", None)
+        if query is None or not query.is_select:
+            return word != "SELECT"
+        return getattr(query, "_for_update_arg", None) is not None
     return word not in ("BEGIN", "COMMIT", "ROLLBA", "PRAGMA", "EXPLAI")
+
+
+def _refuse_huge_numbers(context: ExceptionContext) -> None:
+    """A number of more than 64 bits is the caller's mistake, on SQLite as on the servers."""
+    if isinstance(context.original_exception, OverflowError):
+        raise DataError(context.statement, None, context.original_exception)

@@ -8,6 +8,7 @@ the very next request in every process.
 
 import hashlib
 import hmac
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,10 +16,11 @@ from typing import Final
 
 from flask import g, request
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 from werkzeug.datastructures import Authorization
 
 from core.blueprint import BARE, Mount
-from core.db import db, now, own_transaction
+from core.db import change, db, now, own_transaction
 from core.errors import AccountDisabled, AccountLocked, Forbidden, KeyScope, Unauthenticated
 from core.permissions import GOD_MODE
 from core.site import current_site
@@ -33,6 +35,8 @@ __all__ = [
     "digest_of",
     "granted_to",
 ]
+
+log = logging.getLogger(__name__)
 
 HASH_LENGTH: Final = 10  # characters of a key that are its public identifier
 MIN_KEY_LENGTH: Final = 34  # hash and the shortest secret ever made: 24 characters
@@ -155,8 +159,9 @@ def _by_key(key: str) -> Identity:
     if warm is None or not _still_good(warm, moment):
         warm = _load(key)
         if _expired(warm, moment):
-            _revoke(warm.identity)
-            raise Unauthenticated
+            if _revoke(warm):
+                raise Unauthenticated
+            warm = _load(key)  # another process has just used it
         if len(identities) >= WARM_LIMIT:
             identities.clear()  # rare, and costs each caller one more read
         identities[digest] = warm
@@ -222,12 +227,17 @@ def granted_to(user: User) -> frozenset[str]:
     return frozenset(granted)
 
 
-def _revoke(identity: Identity) -> None:
+def _revoke(warm: Warm) -> bool:
+    """Revoke an expired key, unless its stored last use is no longer the one that was read."""
+    identity = warm.identity
+    same = (ApiKey.hash == identity.key_hash, ApiKey.last_used_at == warm.last_used)
     with own_transaction() as session:
-        session.execute(update(ApiKey).where(ApiKey.hash == identity.key_hash).values(revoked=True))
-        session.execute(
-            update(User).where(User.id == identity.user_id).values(generation=User.generation + 1)
-        )
+        done = change(session, update(ApiKey).where(*same).values(revoked=True)) > 0
+        if done:
+            session.execute(
+                update(User).where(User.id == identity.user_id).values(generation=User.generation + 1)
+            )
+    return done
 
 
 def _note_use(warm: Warm, moment: datetime) -> None:
@@ -238,9 +248,13 @@ def _note_use(warm: Warm, moment: datetime) -> None:
     if moment - warm.written < interval and (ip, agent) == (warm.ip, warm.user_agent):
         return
     warm.written, warm.ip, warm.user_agent = moment, ip, agent
-    with own_transaction() as session:
-        session.execute(
-            update(ApiKey)
-            .where(ApiKey.hash == warm.identity.key_hash)
-            .values(last_used_at=moment, ip=ip[:45], user_agent=agent)
-        )
+    try:
+        with own_transaction() as session:
+            session.execute(
+                update(ApiKey)
+                .where(ApiKey.hash == warm.identity.key_hash)
+                .values(last_used_at=moment, ip=ip[:45], user_agent=agent)
+            )
+    except OperationalError:
+        # Somebody holds the database for long, or it can only be read: not this caller's problem.
+        log.warning("the last use of key %s could not be written down", warm.identity.key_hash)

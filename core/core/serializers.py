@@ -4,6 +4,8 @@ A serializer both checks input and builds output. An attribute that the caller m
 with value ``null`` and is not computed, so the shape of an answer does not depend on who asks.
 """
 
+import re
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
@@ -15,6 +17,7 @@ from core.site import current_site
 __all__ = ["Attribute", "EpochSeconds", "JSONInteger", "PageQuery", "QueryBoolean", "Serializer"]
 
 INT64: Final = 2**63 - 1
+QUERY_NUMBER: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
 class JSONInteger(fields.Integer):
@@ -32,9 +35,7 @@ class QueryInteger(fields.Integer):
     """A decimal number in a query string, at most 18 digits."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if not (
-            isinstance(value, str) and value.isascii() and value.lstrip("-").isdigit() and len(value) < 19
-        ):
+        if not (isinstance(value, str) and QUERY_NUMBER.fullmatch(value)):
             raise self.make_error("invalid", input=value)
         return int(value)
 
@@ -120,6 +121,10 @@ def _belongs_to(obj: Any, identity: Identity) -> bool:
     return getattr(obj, "user_id", None) == identity.user_id
 
 
+# Whether an object is being serialized already; what is met then lies inside of it.
+_inside: ContextVar[bool] = ContextVar("inside", default=False)
+
+
 class Serializer(Schema):
     """The JSON form of one model. Plain marshmallow fields are visible to everyone."""
 
@@ -127,17 +132,17 @@ class Serializer(Schema):
 
     @classmethod
     def assign_attrs(cls, **attributes: Attribute) -> None:
-        """Add attributes to this serializer in the app that is being made; for ``modifications.py``.
+        """Add attributes to this serializer, and those derived from it, in the app that is being made.
+
+        For ``modify()``; names should carry the plugin's prefix.
 
         :raises ValueError: if a name is taken.
         """
         site = current_site()
-        taken = site.attributes.setdefault(cls, {})
+        site.assign(cls, attributes, lambda serializer, name: name in serializer._declared_fields)  # type: ignore[attr-defined]
         for name, attribute in attributes.items():
-            if name in taken or name in cls._declared_fields:
-                raise ValueError(f"{cls.__name__} already has the attribute {name}")
             attribute._bind_to_schema(name, cls._shared())
-            taken[name] = attribute
+        site.dumpers.clear()
 
     @classmethod
     def _shared(cls) -> "Serializer":
@@ -147,21 +152,48 @@ class Serializer(Schema):
         return cls._instances[cls]
 
     @classmethod
+    def all_fields(cls) -> dict[str, fields.Field[Any]]:
+        """Every field of the present app's answers, with those that plugins added."""
+        return {**cls._shared().dump_fields, **current_site().assigned(cls)}
+
+    @classmethod
     def serialize(cls, obj: Any, *, nested: bool = False) -> dict[str, Any] | None:
         """``obj`` as the present caller sees it; None if every attribute is hidden."""
-        shared, identity = cls._shared(), current_identity()
-        attributes = shared.dump_fields | current_site().attributes.get(cls, {})
-        answer: dict[str, Any] = {}
-        seen = False
-        for name, field in attributes.items():
-            if isinstance(field, Attribute) and not field.visible(obj, identity, nested):
-                answer[name] = None
-                continue
-            seen = True
-            answer[name] = field.serialize(name, obj)
-        return answer if seen else None
+        dumpers = current_site().dumpers
+        if cls not in dumpers:
+            dumpers[cls] = tuple(cls.all_fields().items())
+        return _dump(obj, dumpers[cls], nested)
 
     @classmethod
     def serialize_many(cls, objects: Any) -> list[dict[str, Any] | None]:
         """Each of ``objects`` as the present caller sees it."""
         return [cls.serialize(obj) for obj in objects]
+
+    def dump(self, obj: Any, *, many: bool | None = None) -> Any:
+        """The same for an instance with ``only`` or ``many``, and for ``fields.Nested``."""
+        attributes = self.dump_fields
+        if not (self.only or self.exclude):
+            attributes = {**attributes, **current_site().assigned(type(self))}
+        items = tuple(attributes.items())
+        if self.many if many is None else many:
+            return [_dump(one, items, _inside.get()) for one in obj]
+        return _dump(obj, items, _inside.get())
+
+
+def _dump(
+    obj: Any, attributes: tuple[tuple[str, fields.Field[Any]], ...], nested: bool
+) -> dict[str, Any] | None:
+    identity = current_identity()
+    answer: dict[str, Any] = {}
+    seen = False
+    token = _inside.set(True)
+    try:
+        for name, field in attributes:
+            if isinstance(field, Attribute) and not field.visible(obj, identity, nested):
+                answer[name] = None
+            else:
+                seen = True
+                answer[name] = field.serialize(name, obj)
+    finally:
+        _inside.reset(token)
+    return answer if seen else None

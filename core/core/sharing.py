@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from core.db import db, now
+from core.db import change, db, now
 from core.identity import Identity
 from core.models import Grant
 
@@ -85,26 +85,27 @@ def share(
     :returns: False if exactly this was granted already.
     """
     grant = find_grant(thing, audience, subject_id)
-    if grant is not None:
-        changed, grant.level = grant.level != level, level
-        db.session.flush()
-        return changed
-    try:
-        with db.session.begin_nested():
-            db.session.add(
-                Grant(
-                    kind=thing.__tablename__,
-                    object_id=thing.id,
-                    audience=audience,
-                    subject_id=subject_id,
-                    level=level,
-                    granted_by=granted_by,
-                    granted_at=now(),
+    if grant is None:
+        try:
+            with db.session.begin_nested():
+                db.session.add(
+                    Grant(
+                        kind=thing.__tablename__,
+                        object_id=thing.id,
+                        audience=audience,
+                        subject_id=subject_id,
+                        level=level,
+                        granted_by=granted_by,
+                        granted_at=now(),
+                    )
                 )
-            )
-    except IntegrityError:  # somebody else granted it in the same moment
-        return False
-    return True
+        except IntegrityError:  # somebody else granted something in the same moment
+            grant = find_grant(thing, audience, subject_id)
+    if grant is None:
+        return True
+    changed, grant.level = grant.level != level, level
+    db.session.flush()
+    return changed
 
 
 def find_grant(thing: Any, audience: Audience, subject_id: int = NOBODY) -> Grant | None:
@@ -121,12 +122,13 @@ def list_grants(thing: Any) -> list[Grant]:
 
 def revoke(thing: Any, audience: Audience, subject_id: int = NOBODY) -> bool:
     """Take a grant back. False if there was none."""
-    grant = find_grant(thing, audience, subject_id)
-    if grant is None:
-        return False
-    db.session.delete(grant)
-    db.session.flush()
-    return True
+    gone = delete(Grant).where(
+        Grant.kind == thing.__tablename__,
+        Grant.object_id == thing.id,
+        Grant.audience == audience,
+        Grant.subject_id == subject_id,
+    )
+    return change(db.session, gone) > 0
 
 
 def revoke_all(thing: Any) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "get_class",
     "get_user",
     "grant_defaults",
+    "lowest_class",
     "make_password",
     "touch",
 ]
@@ -81,7 +82,7 @@ def create_user(username: str, password: str, email: str, *, class_name: str | N
     if len(email) > 255 or not EMAIL.fullmatch(email):
         raise ValidationFailed.from_messages({"email": ["not a valid e-mail address"]})
     check_password_policy(password, username=username, email=email)
-    user_class = get_class(class_name) if class_name else db.session.get_one(UserClass, LOWEST_CLASS)
+    user_class = get_class(class_name) if class_name else lowest_class()
     user = User(
         username=username,
         username_key=username.lower(),
@@ -122,10 +123,21 @@ def get_class(name: str) -> UserClass:
     return found
 
 
+def lowest_class() -> UserClass:
+    """The class of every new user; made if the database lacks it."""
+    found = db.session.get(UserClass, LOWEST_CLASS)
+    if found is None:
+        found = UserClass(id=LOWEST_CLASS, name="User")
+        db.session.add(found)
+        db.session.flush()
+    return found
+
+
 def administrators() -> UserClass:
     """The class of administrators; made when it is asked for the first time."""
     found = db.session.scalar(select(UserClass).where(UserClass.name == ADMINISTRATORS))
     if found is None:
+        lowest_class()  # or the administrators would get its id, and every new user with them
         found = UserClass(name=ADMINISTRATORS, permissions=[ClassPermission(permission=str(GOD_MODE))])
         db.session.add(found)
         db.session.flush()
