@@ -41,7 +41,9 @@ class Formatter(logging.Formatter):
     def _text(self, line: dict[str, Any]) -> str:
         head = f"{line.pop('time')} {line.pop('level'):7} {line.pop('logger')}: "
         # Log lines are read line by line: whatever a caller sent must not be able to begin a new one.
-        message = str(line.pop("message")).replace("\r", "\\r").replace("\n", "\\n")
+        message = str(line.pop("message"))
+        if not message.isprintable():
+            message = "".join(char if char.isprintable() else repr(char)[1:-1] for char in message)
         exception = line.pop("exception", None)
         fields = "".join(f" {key}={value!r}" for key, value in line.items())
         return head + message + fields + (f"\n{exception}" if exception else "")

@@ -4,6 +4,7 @@ It is built from the routes and what their decorators declared, plugins included
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from importlib.resources import files
 from inspect import cleandoc
@@ -17,7 +18,7 @@ from werkzeug.routing import Rule
 
 from core.blueprint import Blueprint, Mount
 from core.requests import RouteInfo, public, returns, route_info
-from core.serializers import Attribute
+from core.serializers import Attribute, Serializer
 from core.site import current_site, site_of
 
 __all__ = ["bp", "make_spec"]
@@ -91,16 +92,22 @@ def make_spec(app: Flask) -> dict[str, Any]:
     assert marshmallow.converter is not None
     marshmallow.converter.add_attribute_function(_inner_attribute)  # type: ignore[no-untyped-call]
     spec.components.schema("Error", ERROR)
+    seen: Counter[str] = Counter()
     for rule in app.url_map.iter_rules():
         mount = site_of(app).mounts.get(rule.endpoint.partition(".")[0])
         if mount is None:
             continue
-        operations = {
-            method.lower(): _operation(app, rule, method, mount) for method in sorted(_methods(rule))
-        }
+        operations = {}
+        for method in sorted(_methods(rule)):
+            operations[method.lower()] = operation = _operation(app, rule, method, mount)
+            # An endpoint may have several rules; the names of operations are unique.
+            seen[operation["operationId"]] += 1
+            if (number := seen[operation["operationId"]]) > 1:
+                operation["operationId"] += f".{number}"
         spec.path(
             VARIABLE.sub(r"{\g<name>}", rule.rule), parameters=_path_parameters(rule), operations=operations
         )
+    _add_assigned(spec, marshmallow.converter)
     return spec.to_dict()
 
 
@@ -137,6 +144,17 @@ def _inner_attribute(_converter: Any, field: Any, **_kwargs: Any) -> dict[str, A
     if isinstance(inner.get("type"), str):
         inner["type"] = [inner["type"], "null"]
     return inner
+
+
+def _add_assigned(spec: APISpec, converter: Any) -> None:
+    """Describe the attributes that plugins added to serializers of others."""
+    described = {key[0]: name for key, name in converter.refs.items()}
+    for serializer in current_site().attributes:
+        name = described.get(serializer)
+        if issubclass(serializer, Serializer) and name:
+            added = current_site().assigned(serializer)
+            properties = spec.components.schemas[name]["properties"]
+            properties |= {key: converter.field2property(field) for key, field in added.items()}
 
 
 def _methods(rule: Rule) -> set[str]:

@@ -9,16 +9,17 @@ A route that names no permission and is not :func:`public` needs a login.
 """
 
 import json
+import math
+import re
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, Final, NoReturn, TypeVar
 
-from flask import current_app, request
-from marshmallow import RAISE, Schema, ValidationError
+from flask import current_app, g, request
+from marshmallow import RAISE, Schema, ValidationError, fields
 
-from core.blueprint import mount_of
 from core.errors import (
     BadJSON,
     BadRequest,
@@ -46,6 +47,9 @@ __all__ = [
 
 View = TypeVar("View", bound=Callable[..., Any])
 PIECE: Final = 2**16  # B that are unzipped at a time
+SURROGATE: Final = re.compile("[\ud800-\udfff]")  # legal in JSON, and in no encoding
+MAX_DEPTH: Final = 300  # of a body; far below what Python itself can walk
+TOO_DEEP: Final = "The JSON is nested too deeply."
 
 
 @dataclass
@@ -53,6 +57,7 @@ class RouteInfo:
     """What the decorators of a route declared, for the guard and for the API description."""
 
     public: bool = False
+    login: bool = False  # said aloud; without a word a route needs a login too
     permission: str | None = None
     body: Schema | None = None
     query: Schema | None = None
@@ -65,6 +70,13 @@ def route_info(view: Callable[..., Any]) -> RouteInfo:
     return info
 
 
+def _own_info(wrapper: Callable[..., Any]) -> RouteInfo:
+    """The declarations of a wrapper made by ``wraps``, no longer shared with what it wraps."""
+    info = route_info(wrapper)
+    wrapper.__dict__["pulsar_route"] = info = replace(info, returns=dict(info.returns))
+    return info
+
+
 def public(view: View) -> View:
     """Anyone may call the route, without credentials too."""
     route_info(view).public = True
@@ -73,7 +85,7 @@ def public(view: View) -> View:
 
 def login_required(view: View) -> View:
     """Any authenticated caller may call the route. The default, for those who like to see it said."""
-    route_info(view)
+    route_info(view).login = True
     return view
 
 
@@ -89,7 +101,7 @@ def require_permission(permission: str, masquerade: bool = False) -> Callable[[V
             assert_permission(permission, masquerade)
             return view(*args, **kwargs)
 
-        route_info(guarded).permission = str(permission)
+        _own_info(guarded).permission = str(permission)
         return guarded  # type: ignore[return-value]
 
     return decorate
@@ -128,7 +140,7 @@ def body(schema: Schema) -> Callable[[View], View]:
                 raise ValidationFailed("Invalid data: expected an object")
             return view(*args, data=load(schema, found), **kwargs)
 
-        route_info(checked).body = schema
+        _own_info(checked).body = schema
         return checked  # type: ignore[return-value]
 
     return decorate
@@ -141,12 +153,26 @@ def query(schema: Schema) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @wraps(view)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            return view(*args, args=load(schema, request.args.to_dict()), **kwargs)
+            return view(*args, args=load(schema, _query(schema)), **kwargs)
 
-        route_info(checked).query = schema
+        _own_info(checked).query = schema
         return checked  # type: ignore[return-value]
 
     return decorate
+
+
+def _query(schema: Schema) -> dict[str, Any]:
+    """The query string; a key may be repeated only where the schema has a list."""
+    found: dict[str, Any] = {}
+    for key, values in request.args.lists():
+        if isinstance(schema.fields.get(key), fields.List):
+            found[key] = values
+        elif len(values) == 1:
+            found[key] = values[0]
+        else:
+            raise ValidationFailed.from_messages({key: ["Given more than once."]})
+    _check_text(found)
+    return found
 
 
 def returns(
@@ -163,7 +189,6 @@ def returns(
 
 def load(schema: Schema, found: Mapping[str, Any]) -> dict[str, Any]:
     """:raises ValidationFailed: naming every key that is wrong."""
-    _refuse_nul(found)
     try:
         loaded: dict[str, Any] = schema.load(found)
     except ValidationError as exc:
@@ -171,19 +196,23 @@ def load(schema: Schema, found: Mapping[str, Any]) -> dict[str, Any]:
     return loaded
 
 
-def _refuse_nul(value: Any) -> None:
-    """No database stores NUL in text, and each complains in its own way."""
-    todo = [value]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, str):
-            # A lone surrogate is legal in JSON and in no encoding.
-            if "\x00" in item or (not item.isascii() and any("\ud800" <= char <= "\udfff" for char in item)):
-                raise ValidationFailed("Invalid data: text holds a character that cannot be stored")
-        elif isinstance(item, Mapping):
-            todo += [*item, *item.values()]
-        elif isinstance(item, list):
-            todo += item
+def _check_text(value: Any) -> None:
+    """Refuse what JSON can say and no database can store, wherever in the value it is."""
+    level, depth = [value], 0
+    while level:
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                if "\x00" in item or (not item.isascii() and SURROGATE.search(item)):
+                    raise ValidationFailed("Invalid data: text holds a character that cannot be stored")
+            elif isinstance(item, dict):
+                below += item
+                below += item.values()
+            elif isinstance(item, list):
+                below += item
+        level, depth = below, depth + 1
+        if depth > MAX_DEPTH:
+            raise BadJSON(TOO_DEEP)
 
 
 def read_json(max_bytes: int | None = None) -> Any:
@@ -194,16 +223,23 @@ def read_json(max_bytes: int | None = None) -> Any:
     :raises TooLarge: before more than ``max_bytes`` are held in memory.
     """
     if max_bytes is None:
-        max_bytes = mount_of(current_app, request.path, request.blueprint).max_body_bytes
+        max_bytes = g.mount.max_body_bytes
     text = _read_body(max_bytes or current_app.config["MAX_CONTENT_LENGTH"])
     if not text.strip():
         return {}
     try:
-        return json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        found = json.loads(
+            text.decode(),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
     except RecursionError:
-        raise BadJSON("The JSON is nested too deeply.") from None
+        raise BadJSON(TOO_DEEP) from None
     except ValueError:
         raise BadJSON from None
+    _check_text(found)
+    return found
 
 
 def _read_body(max_bytes: int) -> bytes:
@@ -230,7 +266,7 @@ def _unzip(zipped: bytes, max_bytes: int) -> bytes:
             pieces.append(piece)
     except zlib.error:
         raise BadRequest("The gzip body is damaged.") from None
-    if not unzipper.eof:
+    if not unzipper.eof or unzipper.unused_data:
         raise BadRequest("The gzip body is damaged.")
     return b"".join(pieces)
 
@@ -240,6 +276,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a key is there twice")
     return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("the number is too large")
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:

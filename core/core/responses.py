@@ -1,6 +1,7 @@
 """What goes out: the envelope around JSON, pages, headers that every answer carries."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -29,16 +30,30 @@ def envelop(response: Response, mount: Mount) -> Response:
 
     The body is spliced, not parsed. What is not JSON, or is streamed, passes untouched and unread.
     """
+    status = response.status_code
     if (
-        mount.envelope
-        and response.mimetype == "application/json"
-        and not response.is_streamed
-        and response.status_code < 300
+        not mount.envelope
+        or response.mimetype != "application/json"
+        or response.is_streamed
+        or status in (204, 205)
+        or 300 <= status < 400
     ):
-        text = response.get_data()
-        if text:
-            response.set_data(_HEAD + text.rstrip() + b"}")
+        return response
+    text = response.get_data()
+    if status < 300 and text:
+        response.set_data(_HEAD + text.rstrip() + b"}")
+    elif status >= 400 and g.error is None:
+        response.set_data(_failed(status, text))
     return response
+
+
+def _failed(status: int, text: bytes) -> bytes:
+    """The envelope of an error that a view built by hand instead of raising one."""
+    phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Failed."
+    said = {"status": "failed", "response": phrase}
+    error = {"code": phrase.lower().replace(" ", "_"), "request_id": g.request_id}
+    head = json.dumps(said | {"error": error}).rstrip("}\n ")
+    return head.encode() + b', "details": ' + (text.rstrip() or b"null") + b"}}"
 
 
 def add_headers(response: Response) -> None:

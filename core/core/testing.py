@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from flask import Flask
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
+
+from core.requests import route_info
+from core.site import site_of
 
 pytest_plugins = ["core.conftest"]
 
@@ -92,6 +96,26 @@ def _run(url: URL, *statements: str) -> None:
                 connection.execute(text(statement))
     finally:
         engine.dispose()
+
+
+def unguarded_routes(app: Flask, plugin: str | None = None) -> list[str]:
+    """Routes that say neither which permission they need nor that a login, or nothing, is enough.
+
+    They do need a login; but nobody has decided so. ``assert unguarded_routes(app, "probe") == []``
+    belongs into the tests of every plugin.
+
+    :param plugin: look at this plugin alone.
+    """
+    found = []
+    for rule in app.url_map.iter_rules():
+        mount = site_of(app).mounts.get(rule.endpoint.partition(".")[0])
+        if plugin is not None and (mount is None or mount.plugin != plugin):
+            continue
+        info = route_info(app.view_functions[rule.endpoint])
+        if not (info.public or info.login or info.permission):
+            methods = ",".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
+            found.append(f"{methods} {rule.rule} ({rule.endpoint})")
+    return sorted(found)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
