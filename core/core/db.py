@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
-from flask import Flask, has_app_context
+from flask import Flask, current_app, has_app_context
 from flask_sqlalchemy_lite import SQLAlchemy
 from sqlalchemy import (
     BigInteger,
@@ -143,8 +143,9 @@ class Base(DeclarativeBase):
 
         def __getattr__(self, name):
             """Look for what plugins assigned in the present app; called only for names not found."""
-            if not name.startswith("_") and has_app_context():
-                found = current_site().assigned(type(self)).get(name, self)
+            site = current_app.extensions.get("pulsar") if has_app_context() else None
+            if site is not None and not name.startswith("_"):
+                found = site.assigned(type(self)).get(name, self)
                 if found is not self:
                     return found.__get__(self) if hasattr(found, "__get__") else found
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

@@ -119,7 +119,9 @@ def _check_tables(_app: Flask, plugin: Plugin) -> None:
             for value in list(vars(module).values()):
                 own = inspect.isclass(value) and issubclass(value, Base) and value.__module__ == name
                 table = getattr(value, "__table__", None) if own else value
-                if isinstance(table, Table) and not table.name.startswith(plugin.table_prefix):
+                if not isinstance(table, Table) or table.metadata is not Base.metadata:
+                    continue
+                if not table.name.startswith(plugin.table_prefix):
                     raise Refused(
                         f"the table {table.name} does not start with {plugin.table_prefix}", source_of(value)
                     )

@@ -152,13 +152,8 @@ def test_a_failing_health_check_does_not_hide_the_others(make_plugin, make_site)
     make_plugin("bad", hooks=hooks.format("return [('valve', lambda: 1 / 0, False)]"))
     answer = make_site("bad", "good").test_client().get("/health")
     assert answer.status_code == 200
-    assert answer.json["response"] | {"plugins": None} == {
-        "database": "ok",
-        "storage": "ok",
-        "valve": "failed",
-        "tank": "ok",
-        "plugins": None,
-    }
+    parts = answer.json["response"]
+    assert (parts["database"], parts["valve"], parts["tank"]) == ("ok", "failed", "ok")
     make_plugin("worse", hooks=hooks.format("raise OSError('/secret/path')"))
     answer = make_site("worse", "good").test_client().get("/health")
     assert answer.status_code == 503
