@@ -196,10 +196,10 @@ def touch(*user_ids: int) -> None:
 
 def grant_defaults(plugin: str) -> None:
     """Give class 1 those permissions of a newly installed plugin that ordinary users should have."""
-    package = current_site().plugins[plugin].module_name
-    for permission in current_site().permissions.values():
-        known = ClassPermission(user_class_id=LOWEST_CLASS, permission=permission.value)
-        if permission.for_users and type(permission).__module__.startswith(f"{package}."):
-            db.session.merge(known)
+    lowest_class()
+    owners = current_site().permission_owners
+    for name, permission in current_site().permissions.items():
+        if permission.for_users and owners[name] == plugin:
+            db.session.merge(ClassPermission(user_class_id=LOWEST_CLASS, permission=name))
     members = update(User).where(User.user_class_id == LOWEST_CLASS)
     db.session.execute(members.values(generation=User.generation + 1))

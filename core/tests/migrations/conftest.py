@@ -154,6 +154,15 @@ def sqlite_uri(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'test.db'}"
 
 
+@pytest.fixture(autouse=True)
+def _nothing_follows() -> Iterator[None]:
+    """The bench has no accounts: what core does after a first installation is tested with the site."""
+    kept = list(core.migrations.after_first_install)
+    core.migrations.after_first_install.clear()
+    yield
+    core.migrations.after_first_install[:] = kept
+
+
 class Bench:
     """A site with a database, and its command line."""
 
