@@ -49,9 +49,10 @@ def _in_readable_package(identity: Identity) -> ColumnElement[bool]:
 
 def _sizes(digests: Iterable[str], allowed: ColumnElement[bool]) -> dict[str, int]:
     query = select(Blob.digest, Blob.size).where(usable(), allowed)
+    # In order, so that a batch reads neighbouring pages of the indices.
     return {
         digest: size
-        for batch in batches(digests)
+        for batch in batches(sorted(digests))
         for digest, size in db.session.execute(query.where(Blob.digest.in_(batch)))
     }
 
