@@ -10,7 +10,6 @@ from core.conftest import *  # noqa: F403
 from core.conftest import PLUGINS
 from core.db import db
 from core.users import services
-from registry.permissions import RegistryPermissions
 
 PLUGINS.append(registry)
 
@@ -23,7 +22,7 @@ def people(app, clean_database):
         user = services.create_user(name, "correct horse 1!", f"{name}@example.org")
         _, key = services.create_key(user, permanent=True)
         made[name] = (user, key)
-    services.grant_defaults(RegistryPermissions)
+    services.grant_defaults("registry")
     db.session.commit()
     found = {}
     for name, (_, key) in made.items():
