@@ -133,6 +133,13 @@ def command(*arguments: str | Path, **options: Any) -> Measure:
     return Measure(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
 
 
+def together(*measures: Measure) -> Measure:
+    """What several steps cost one after the other."""
+    peaks = [measure.peak_bytes for measure in measures if measure.peak_bytes]
+    wall, cpu = sum(measure.wall for measure in measures), sum(measure.cpu for measure in measures)
+    return Measure(wall, cpu, max(peaks, default=None))
+
+
 def compare(
     name: str,
     reference: Callable[[], Measure | None],
@@ -242,11 +249,12 @@ def family(pid: int) -> list[Process]:
 
 @dataclass(frozen=True)
 class Site:
-    """A site that runs for a benchmark."""
+    """A site that runs for a benchmark; ``environment`` is for commands that shall speak of it or to it."""
 
     url: str
     instance: Path
     pid: int
+    environment: dict[str, str] = field(repr=False)
 
     def cpu(self) -> float:
         """CPU seconds of the server, its workers and the job worker so far."""
@@ -255,6 +263,18 @@ class Site:
     def peak_bytes(self) -> int:
         """Greatest memory that any one process of the site has held; shared pages make a sum meaningless."""
         return max((p.peak_bytes for p in family(self.pid)), default=0)
+
+    def key(self, user: str = "admin") -> str:
+        """A fresh API key; the first administrator is there from the start."""
+        made = subprocess.run(
+            [sys.executable, "-m", "flask", "admin", "key", user],
+            cwd=ROOT, env=self.environment, text=True, capture_output=True, check=True,
+        )  # fmt: skip
+        return made.stdout.strip()
+
+    def log(self) -> str:
+        """What the site has printed so far: a line for each request, among others."""
+        return self.instance.with_name("site.log").read_text(errors="replace")
 
     def measured(self, action: Callable[[], Any]) -> Measure:
         """Run an action and say what it has cost the site, not what it has cost this process."""
@@ -284,6 +304,7 @@ def running_site(folder: Path, *, command: Sequence[str] = SERVE, **settings: st
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PULSAR_")}
     environment |= {"PULSAR_INSTANCE_PATH": str(instance), "HOST": "127.0.0.1", "PORT": str(port)}
     environment |= {"FLASK_APP": str(ROOT / "wsgi.py"), **settings}
+    environment["PULSAR_CLIENT_URL"] = f"http://127.0.0.1:{port}"
     log = folder / "site.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
@@ -294,7 +315,7 @@ def running_site(folder: Path, *, command: Sequence[str] = SERVE, **settings: st
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        site = Site(f"http://127.0.0.1:{port}", instance, server.pid)
+        site = Site(f"http://127.0.0.1:{port}", instance, server.pid, environment)
         try:
             wait_until_it_answers(site, server, log)
             yield site
