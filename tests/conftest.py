@@ -6,28 +6,40 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from harness import family
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 START_LIMIT = 60  # s
+PAUSE = 0.005  # s between two looks at what is waited for
 
 
 @dataclass
 class Site:
-    """A running site."""
+    """A running site. What it prints goes to a file: nobody reads a pipe, and a full one stops its writer."""
 
     instance: Path
     port: int
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
+
+    @property
+    def log(self) -> Path:
+        return self.instance.with_name(f"{self.instance.name}-{self.port}.log")
+
+    @property
+    def printed(self) -> str:
+        """What the site has printed so far, a line for each request included."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
 
     @property
     def url(self) -> str:
@@ -68,7 +80,16 @@ class Site:
         """Send a signal and wait; what the site had printed."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.communicate(timeout=60)[0]
+        self.process.wait(60)
+        return self.printed
+
+    def processes(self) -> list[int]:
+        """The site's own process, the web server's, and the worker's."""
+        return [member.pid for member in family(self.process.pid)]
+
+    def web_processes(self) -> list[int]:
+        """Those of the web server."""
+        return [pid for pid in self.processes() if b"gunicorn" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def free_port() -> int:
@@ -77,16 +98,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_it_answers(site: Site) -> None:
-    deadline = time.monotonic() + START_LIMIT
-    while time.monotonic() < deadline:
-        assert site.process.poll() is None, site.process.communicate()[0]
-        try:
-            urlopen(f"{site.url}/health", timeout=5).close()
-        except (URLError, ConnectionError):
-            continue
-        return
-    raise AssertionError("the site did not answer")
+def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
+    """Look again and again until something holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        threading.Event().wait(PAUSE)
+
+
+def answers(site: Site) -> bool:
+    assert site.process.poll() is None, site.printed
+    with suppress(URLError, ConnectionError), urlopen(f"{site.url}/health", timeout=5):
+        return True
+    return False
+
+
+@pytest.fixture(name="wait_until")
+def _wait_until() -> Callable[..., None]:
+    """``wait_until(condition, seconds=30)``: instead of a sleep."""
+    return wait_until
 
 
 @pytest.fixture
@@ -97,16 +127,12 @@ def start_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
     def start(name: str = "instance", **settings: str) -> Site:
         site = Site(tmp_path / name, free_port(), None)  # type: ignore[arg-type]
         environment = site.environment | {"PORT": str(site.port)} | settings
-        site.process = subprocess.Popen(
-            [str(BIN / "flask"), "serve"],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with site.log.open("wb") as log:
+            site.process = subprocess.Popen(
+                [str(BIN / "flask"), "serve"], cwd=ROOT, env=environment, stdout=log, stderr=log
+            )
         started.append(site)
-        wait_until_it_answers(site)
+        wait_until(lambda: answers(site), START_LIMIT)
         return site
 
     yield start
