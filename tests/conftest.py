@@ -88,8 +88,65 @@ class Site:
         return [member.pid for member in family(self.process.pid)]
 
     def web_processes(self) -> list[int]:
-        """Those of the web server."""
-        return [pid for pid in self.processes() if b"gunicorn" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        """Those of the web server: of the site's two children the one that has children itself."""
+        children = [member for member in family(self.process.pid) if member.parent == self.process.pid]
+        trees = [[member.pid for member in family(child.pid)] for child in children]
+        (found,) = [tree for tree in trees if len(tree) > 1]
+        return found
+
+    def person(self, name: str, home: Path) -> "Person":
+        """A new user, or the first administrator; with a key and an empty local store."""
+        key = self.run("flask", "admin", "key", name).stdout.strip() if name == "admin" else ""
+        return Person(self, key or self.key_of_new_user(name), home)
+
+
+@dataclass
+class Person:
+    """Somebody who uses the ``pulsar`` command with a store of his own."""
+
+    site: Site
+    key: str
+    home: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PULSAR_CLIENT_KEY": self.key, "PULSAR_CLIENT_HOME": str(self.home)}
+
+    @property
+    def blobs(self) -> Path:
+        """The blobs of the local store."""
+        return self.home / "quilt_packages" / "objs"
+
+    def at(self, site: Site, home: Path | None = None) -> "Person":
+        """The same person, at the same site after another start, or at another machine."""
+        return Person(site, self.key, home or self.home)
+
+    def tries(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a command of the client that may fail."""
+        return self.site.run("pulsar", *map(str, arguments), **self.environment)
+
+    def does(self, *arguments: str | Path) -> str:
+        """Run a command of the client that has to succeed; its standard output."""
+        done = self.tries(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def begins(self, *arguments: str | Path) -> subprocess.Popen[bytes]:
+        """Begin a command of the client."""
+        environment = self.site.environment | self.environment
+        return subprocess.Popen(["pulsar", *map(str, arguments)], cwd=ROOT, env=environment)
+
+    def export(self, package: str, folder: Path) -> dict[str, bytes]:
+        """Install and export a package: its bytes by path."""
+        self.does("install", package)
+        self.does("export", package, folder)
+        return read_tree(folder)
+
+
+def read_tree(folder: Path) -> dict[str, bytes]:
+    """The bytes of all files by their paths below ``folder``."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def free_port() -> int:

@@ -43,5 +43,5 @@ def test_a_site_with_this_set_of_plugins_starts_migrates_and_answers(subset, sta
 
     listed = site.run("flask", "plugin", "list", "--json", PULSAR_PLUGINS=plugins)
     assert listed.returncode == 0, listed.stderr
-    enabled = {plugin["name"] for plugin in json.loads(listed.stdout) if plugin["enabled"]}
+    enabled = {plugin["name"] for plugin in json.loads(listed.stdout) if plugin["state"] == "enabled"}
     assert enabled - {"core"} == set(subset)

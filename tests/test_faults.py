@@ -1,0 +1,256 @@
+"""What a push and an install leave behind when something dies in their middle, or a disk forgets a bit."""
+
+import hashlib
+import json
+import os
+import random
+import re
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+import pytest
+from pulsar_client import Client
+from pulsar_client.errors import ConnectionFailed
+from requests.adapters import HTTPAdapter
+
+# Small packs, and objects that are too large for one: so a push has many requests, and a middle.
+SETTINGS = {"PULSAR_REGISTRY_PACK_BYTES": str(2**20), "PULSAR_REGISTRY_PACK_OBJECT_BYTES": str(2**13)}
+SMALL, LARGE = 1500, 100
+SOME = 300  # blobs; less than a third of all
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A folder with files of 4 KiB, which travel in packs, and of 20 KiB, which travel alone."""
+    source = random.Random(20130101)
+    folder = tmp_path / "tree"
+    for number in range(SMALL + LARGE):
+        path = folder / f"{number % 10}" / f"{number}.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(source.randbytes(4096 if number < SMALL else 20480))
+    return folder
+
+
+@pytest.fixture
+def first(tmp_path):
+    """A folder with one small file, for a first revision."""
+    folder = tmp_path / "first"
+    folder.mkdir()
+    (folder / "readme.txt").write_text("the first revision\n")
+    return folder
+
+
+class Listening(HTTPAdapter):
+    """The network, and a note of every blob of which the site has said that it has it."""
+
+    def __init__(self):
+        super().__init__()
+        self.acknowledged = set()
+
+    def send(self, request, **options):
+        digests = set()
+        path = urlsplit(request.url).path
+        if path == "/api/objects/pack":
+            request.body = b"".join(request.body)
+            digests = set(digests_of(request.body))
+        elif path.startswith("/blobs/"):
+            digests = {path.removeprefix("/blobs/")}
+        answer = super().send(request, **options)
+        if answer.ok:
+            self.acknowledged |= digests
+        return answer
+
+
+def digests_of(pack):
+    start = 0
+    while start < len(pack):
+        yield pack[start : start + 32].hex()
+        start += 40 + int.from_bytes(pack[start + 32 : start + 40], "big")
+
+
+def stored(site):
+    """The blobs in the site's folder, by digest."""
+    folder = site.instance / "blobs" / "sha256"
+    return {path.parent.name + path.name: path for path in folder.glob("*/*")}
+
+
+def assert_every_blob_is_whole(site):
+    for digest, path in stored(site).items():
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    verified = site.run("flask", "storage", "verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def list_missing(person):
+    """Which blobs of his store the site wants from somebody."""
+    sizes = {path.name: path.stat().st_size for path in person.blobs.iterdir()}
+    request = Request(
+        f"{person.site.url}/api/objects/missing",
+        json.dumps({"objects": sizes}).encode(),
+        {"Authorization": f"Token {person.key}", "Content-Type": "application/json"},
+    )
+    with urlopen(request, timeout=30) as answer:
+        return set(json.load(answer)["missing"])
+
+
+def read_tree(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def is_one_line(text):
+    return text.count("\n") == 1 and "Traceback" not in text
+
+
+@pytest.mark.parametrize("victims", ["web", "everything"])
+def test_what_was_acknowledged_outlives_the_server(victims, start_site, wait_until, tmp_path, tree, first):
+    site = start_site(**SETTINGS)
+    owner = site.person("admin", tmp_path / "owner")
+    owner.does("build", "admin/data", first)
+    owner.does("push", "admin/data")
+    owner.does("build", "admin/data", tree)
+    network = Listening()
+
+    with (
+        Client(site.url, owner.key, owner.home, transport=network, backoff=0) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        push = pool.submit(client.push, "admin/data")
+        wait_until(lambda: len(network.acknowledged) >= SOME or push.done())
+        for pid in site.web_processes() if victims == "web" else site.processes():
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(ConnectionFailed):
+            push.result()
+    site.process.wait(60)
+    assert site.process.returncode == (1 if victims == "web" else -signal.SIGKILL)
+
+    site = start_site(**SETTINGS)
+    owner = owner.at(site)
+    missing = list_missing(owner)
+    assert missing, "the server died in the middle"
+    assert not missing & network.acknowledged
+    assert_every_blob_is_whole(site)
+    # The old revision is there as a whole, of the new one nothing shows.
+    before = owner.at(site, tmp_path / "before").export("admin/data", tmp_path / "old")
+    assert before == read_tree(first)
+
+    result = json.loads(owner.does("push", "admin/data", "--json"))
+    assert result["sent"] == len(missing)
+    assert owner.at(site, tmp_path / "after").export("admin/data", tmp_path / "new") == read_tree(tree)
+
+
+def test_a_push_whose_client_is_killed_is_completed_by_the_next(start_site, wait_until, tmp_path, tree):
+    site = start_site(**SETTINGS)
+    owner = site.person("admin", tmp_path / "owner")
+    owner.does("build", "admin/data", tree)
+
+    push = owner.begins("push", "admin/data")
+    wait_until(lambda: len(stored(site)) >= SOME or push.poll() is not None)
+    push.kill()
+    assert push.wait() == -signal.SIGKILL, "the push was over before it was killed"
+
+    refused = owner.at(site, tmp_path / "reader").tries("install", "admin/data")
+    assert refused.returncode == 1
+    assert "does not exist" in refused.stderr
+    assert_every_blob_is_whole(site)
+    result = json.loads(owner.does("push", "admin/data", "--json"))
+    assert 0 < result["sent"] < SMALL + LARGE - SOME + 1
+    assert owner.at(site, tmp_path / "reader").export("admin/data", tmp_path / "out") == read_tree(tree)
+
+
+def test_an_install_whose_client_is_killed_is_completed_by_the_next(start_site, wait_until, tmp_path, tree):
+    site = start_site(**SETTINGS)
+    owner = site.person("admin", tmp_path / "owner")
+    owner.does("build", "admin/data", tree)
+    owner.does("push", "admin/data")
+    reader = owner.at(site, tmp_path / "reader")
+
+    install = reader.begins("install", "admin/data")
+    wait_until(
+        lambda: install.poll() is not None or (reader.blobs.exists() and len(os.listdir(reader.blobs)) >= SOME)
+    )
+    install.kill()
+    assert install.wait() == -signal.SIGKILL, "the install was over before it was killed"
+
+    kept = read_tree_of_blobs(reader)
+    assert all(hashlib.sha256(content).hexdigest() == digest for digest, content in kept.items())
+    assert json.loads(reader.does("ls", "--json")) == []
+    refused = reader.tries("export", "admin/data", tmp_path / "nothing")
+    assert refused.returncode == 1
+    assert is_one_line(refused.stderr)
+    assert not (tmp_path / "nothing").exists()
+    result = json.loads(reader.does("install", "admin/data", "--json"))
+    assert result["fetched"] == SMALL + LARGE - len(kept)
+    assert reader.export("admin/data", tmp_path / "out") == read_tree(tree)
+
+
+def read_tree_of_blobs(person):
+    return {path.name: path.read_bytes() for path in person.blobs.iterdir()}
+
+
+def test_a_flipped_byte_is_found_named_refused_and_repaired(start_site, tmp_path, tree):
+    site = start_site(**SETTINGS)
+    owner = site.person("admin", tmp_path / "owner")
+    owner.does("build", "admin/data", tree)
+    owner.does("push", "admin/data")
+    digest = hashlib.sha256((tree / "7" / "7.bin").read_bytes()).hexdigest()
+    flip(stored(site)[digest])
+
+    # Before anybody has noticed, whoever installs does.
+    reader = owner.at(site, tmp_path / "reader")
+    refused = reader.tries("install", "admin/data")
+    assert refused.returncode == 1
+    assert is_one_line(refused.stderr)
+    assert digest[:12] in refused.stderr
+    assert json.loads(reader.does("ls", "--json")) == []
+
+    verified = site.run("flask", "storage", "verify")
+    assert verified.returncode == 1
+    (line,) = [line for line in verified.stdout.splitlines() if digest in line]
+    assert re.search(r"changed; referred to by registry_\w+\.\w+ \(1\)", line), line
+
+    refused = reader.tries("install", "admin/data")
+    assert refused.returncode == 1
+    assert is_one_line(refused.stderr)
+    assert json.loads(reader.does("ls", "--json")) == []
+
+    # A store that has pushed nothing yet sends exactly what is missing.
+    again = owner.at(site, tmp_path / "again")
+    again.does("build", "admin/data", tree)
+    assert json.loads(again.does("push", "admin/data", "--json"))["sent"] == 1
+    assert_every_blob_is_whole(site)
+    assert reader.export("admin/data", tmp_path / "out") == read_tree(tree)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o640)
+    path.write_bytes(content)
+
+
+def test_a_second_push_sends_nothing(start_site, tmp_path, tree):
+    site = start_site(**SETTINGS)
+    owner = site.person("admin", tmp_path / "owner")
+    owner.does("build", "admin/data", tree)
+    assert json.loads(owner.does("push", "admin/data", "--json"))["sent"] == SMALL + LARGE
+    blobs = {digest: path.stat().st_mtime_ns for digest, path in stored(site).items()}
+
+    end = len(site.printed)
+    owner.does("build", "admin/data", tree)
+    result = json.loads(owner.does("push", "admin/data", "--json"))
+    assert (result["sent"], result["sent_bytes"], result["unchanged"]) == (0, 0, True)
+    requests = re.findall(r"pulsar\.access: (\w+ \S+)", site.printed[end:])
+    assert [request for request in requests if not request.startswith("GET ")] == []
+    assert len(requests) <= 3, requests
+
+    # A store that does not remember the first push asks once, and sends nothing either.
+    end = len(site.printed)
+    other = owner.at(site, tmp_path / "other")
+    other.does("build", "admin/data", tree)
+    assert json.loads(other.does("push", "admin/data", "--json"))["sent"] == 0
+    requests = re.findall(r"pulsar\.access: (\w+ \S+)", site.printed[end:])
+    assert not [request for request in requests if "/blobs/" in request or request.endswith("/pack")]
+    assert {digest: path.stat().st_mtime_ns for digest, path in stored(site).items()} == blobs
