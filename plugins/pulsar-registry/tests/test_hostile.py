@@ -40,7 +40,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unzipped(people):
     ("body", "headers"),
     [
         (b"not gzip", {"Content-Encoding": "gzip"}),
-        (gzip.compress(b"{}" * 1000)[:-9], {"Content-Encoding": "gzip"}),
+        (gzip.compress(b"{}" * 1000, mtime=0)[:-9], {"Content-Encoding": "gzip"}),
         (b"{}", {"Content-Encoding": "br"}),
         (b"{", {}),
         (b"\xff\xfe", {}),
