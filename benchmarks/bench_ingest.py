@@ -76,9 +76,7 @@ class Ingest:
         connection = http.client.HTTPConnection(urlsplit(self.site.url).netloc, blocksize=PIECE, timeout=120)
         try:
             with self.source.open("rb") as file:
-                connection.request(
-                    "PUT", f"{parts.path}?{parts.query}", file, {"Content-Length": str(SIZE)}
-                )
+                connection.request("PUT", f"{parts.path}?{parts.query}", file, {"Content-Length": str(SIZE)})
                 answer = connection.getresponse()
                 text = answer.read()
         finally:

@@ -16,6 +16,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+
 from harness import family
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,7 +56,9 @@ class Site:
             "PULSAR_CLIENT_URL": self.url,
         }
 
-    def run(self, *command: str, input: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, input: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command of the site or of the client to its end."""
         return subprocess.run(
             command,

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
+from requests.adapters import HTTPAdapter
+
 from pulsar_client import Client
 from pulsar_client.errors import ConnectionFailed
-from requests.adapters import HTTPAdapter
 
 # Small packs, and objects that are too large for one: so a push has many requests, and a middle.
 SETTINGS = {"PULSAR_REGISTRY_PACK_BYTES": str(2**20), "PULSAR_REGISTRY_PACK_OBJECT_BYTES": str(2**13)}
@@ -169,7 +170,9 @@ def test_an_install_whose_client_is_killed_is_completed_by_the_next(start_site, 
 
     install = reader.begins("install", "admin/data")
     wait_until(
-        lambda: install.poll() is not None or (reader.blobs.exists() and len(os.listdir(reader.blobs)) >= SOME)
+        lambda: (
+            install.poll() is not None or (reader.blobs.exists() and len(os.listdir(reader.blobs)) >= SOME)
+        )
     )
     install.kill()
     assert install.wait() == -signal.SIGKILL, "the install was over before it was killed"

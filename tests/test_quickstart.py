@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
