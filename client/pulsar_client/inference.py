@@ -7,7 +7,7 @@ mind on the last line. Checked against ``pyarrow.csv.read_csv`` by the tests.
 
 from collections.abc import Collection
 
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 # In pyarrow's order of trying: InferKind in cpp/src/arrow/csv/inference_internal.h.
 ORDER: tuple[pa.DataType, ...] = (

@@ -15,7 +15,7 @@ from core.serializers import JSONInteger, PageQuery, QueryBoolean
 from sample.models import Counter
 
 bp = Blueprint("sample", __name__, auth_schemes=("token", "bearer", "basic"))
-DONE = []
+DONE: list[object] = []
 
 
 class Thing(Schema):

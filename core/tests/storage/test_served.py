@@ -46,6 +46,7 @@ class Site:
         """Bytes of memory that the worker has had at most."""
         pid = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0]
         found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        assert found is not None
         return int(found[1]) * 1024
 
     @staticmethod

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import zlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -89,21 +90,21 @@ values = st.recursive(
     max_leaves=5,
 )
 own_metadata = st.fixed_dictionaries({}, optional={"metadata_hash": digests})
-leaves = st.builds(
+leaves: st.SearchStrategy[Any] = st.builds(
     dict,
     own_metadata,
     type=st.just("FILE"),
     hashes=st.lists(digests, max_size=3),
     metadata=st.dictionaries(st.text(), values, max_size=3),
 )
-nodes = st.recursive(
+nodes: st.SearchStrategy[Any] = st.recursive(
     leaves,
     lambda inner: st.builds(
         dict, own_metadata, type=st.just("GROUP"), children=st.dictionaries(names, inner, max_size=4)
     ),
     max_leaves=12,
 )
-trees = st.builds(
+trees: st.SearchStrategy[Any] = st.builds(
     dict, own_metadata, type=st.just("ROOT"), children=st.dictionaries(names, nodes, max_size=4)
 )
 
