@@ -142,7 +142,9 @@ def push(identity: Identity, push: Push, tree: Tree) -> None:
     :raises WrongObjects: naming objects that are not here, not the caller's to name, or of another size.
     """
     _check_objects(push.sizes, objects.proven(tree.objects, identity))
-    stored = storage.store().put(pack_tree(push.contents, push.sizes, tree.metadata)).digest
+    # In the order of the tree, not in the sender's: the same tree shall be the same blob.
+    sizes = {digest: push.sizes[digest] for digest in tree.objects}
+    stored = storage.store().put(pack_tree(push.contents, sizes, tree.metadata)).digest
     retrying(partial(_write, identity, push, tree, stored))
 
 
