@@ -27,7 +27,10 @@ BAR = "CPU at most 2"
 PULSAR = Path(sys.executable).with_name("pulsar")
 PACKAGE = "admin/many"
 # $1 the tree, $2 what comes out.
-REFERENCE = 'tar -cf "$2" -C "$1" . && find "$1" -type f -print0 | xargs -0 sha256sum > "$2.sums" && sync "$2" "$2.sums"'
+REFERENCE = (
+    'tar -cf "$2" -C "$1" . && find "$1" -type f -print0 | xargs -0 sha256sum > "$2.sums"'
+    ' && sync "$2" "$2.sums"'
+)
 SCAN = """
 import os, sys
 def scan(folder):
