@@ -118,3 +118,20 @@ def test_two_upgrades_at_once_leave_the_database_in_order(address, instance):
     third = flask("db", "upgrade", cwd=ROOT, uri=address, instance=instance)
     out, err = third.communicate(timeout=120)
     assert (third.returncode, out) == (0, "Every enabled plugin is at its head.\n"), err
+
+
+def test_a_site_that_requires_it_serves_only_when_it_is_migrated(address, instance):
+    app = create_app(
+        instance, TESTING=True, SQLALCHEMY_DATABASE_URI=address, PLUGINS=PLUGINS, REQUIRE_MIGRATED=True
+    )
+    client = app.test_client()
+
+    refused = client.get("/api/spec.json")
+    assert (refused.status_code, refused.json["response"]) == (503, "A migration of the database is pending.")
+    assert client.get("/health").json["response"]["migrations"].startswith("pending: core")
+
+    with app.app_context():
+        upgrade_all()
+    assert client.get("/api/spec.json").status_code == 200
+    with app.app_context():
+        db.engine.dispose()

@@ -25,6 +25,7 @@ from core.cli.jobs import work_until_stopped
 from core.config import ConfigError, find_instance_path
 from core.db import db
 from core.jobs.worker import Worker
+from core.migrations.errors import one_line
 from core.migrations.operations import upgrade_all
 from core.users import services
 from core.users.models import User
@@ -55,6 +56,7 @@ Ctrl-C stops the site."""
 @click.command()
 @click.option("--host", envvar="HOST", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", envvar="PORT", default=5000, show_default=True, help="Port to listen on.")
+@one_line
 def serve(host: str, port: int) -> None:
     """Start the site: web server and worker together, until Ctrl-C.
 

@@ -11,6 +11,7 @@ from flask_migrate import Config, Migrate
 from core.db import db
 from core.migrations import commands
 from core.migrations.errors import MigrationError, MigrationUsageError
+from core.migrations.gate import refuse_pending
 from core.migrations.history import environment_folder, load
 from core.migrations.operations import after_first_install
 from core.migrations.state import Pending, pending
@@ -22,6 +23,7 @@ def init_app(app: Flask) -> None:
     """Make ``flask db`` work for ``app``. Nothing is read before a command runs."""
     migrate = Migrate(app, db, directory=str(environment_folder()))
     app.cli.add_command(commands.db)
+    app.before_request(refuse_pending)
     # The commands say what they do; Alembic would log it once more, with a page about its own parts.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("alembic.ddl").setLevel(logging.ERROR)  # indexes of expressions: see comparison.py
