@@ -56,7 +56,6 @@ Ctrl-C stops the site."""
 @click.command()
 @click.option("--host", envvar="HOST", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", envvar="PORT", default=5000, show_default=True, help="Port to listen on.")
-@one_line
 def serve(host: str, port: int) -> None:
     """Start the site: web server and worker together, until Ctrl-C.
 
@@ -74,11 +73,18 @@ def serve(host: str, port: int) -> None:
     _refuse_taken_port(host, port)
     app = create_app()
     with app.app_context():
-        upgrade_all()
-        admin = _first_administrator(instance)
-        db.session.close()
-        db.engine.dispose()  # a connection must not be shared with the children
+        admin = _prepare_database(instance)
     _run(app, host, port, admin)
+
+
+@one_line
+def _prepare_database(instance: Path) -> str:
+    """Bring the database up to date; the name of a user for the examples."""
+    upgrade_all()
+    name = _first_administrator(instance)
+    db.session.close()
+    db.engine.dispose()  # a connection must not be shared with the children
+    return name
 
 
 def _refuse_taken_port(host: str, port: int) -> None:
