@@ -1,4 +1,4 @@
-"""docs/plugins/first-plugin.md, done as it says: the plugin is written, installed, migrated, tested and called."""
+"""docs/plugins/first-plugin.md, done as it says: the plugin is written, installed, migrated and called."""
 
 import os
 import re
