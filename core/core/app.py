@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Request, Response, g
+from flask.globals import app_ctx, request_ctx
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask.typing import ResponseReturnValue
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -33,6 +35,19 @@ log = logging.getLogger(__name__)
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
+class _LazyCookie(SecureCookieSessionInterface):
+    """Flask's signed cookie, looked at only where there is one: most callers of an API send none."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if self.get_cookie_name(app) in request.cookies or not app.secret_key:
+            return super().open_session(app, request)
+        return self.session_class()
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        if session.accessed or session.modified:
+            super().save_session(app, session, response)
+
+
 class Pulsar(Flask):
     """A Flask app in which one request is one transaction.
 
@@ -40,17 +55,21 @@ class Pulsar(Flask):
     see waits for the commit: see :func:`core.db.after_commit`.
     """
 
+    session_interface = _LazyCookie()
+
     def preprocess_request(self) -> ResponseReturnValue | None:
         _begin()
         return super().preprocess_request()
 
     def dispatch_request(self) -> ResponseReturnValue:
         answer = super().dispatch_request()
-        db.session.commit()
+        if db.in_use:
+            db.session.commit()
         return answer
 
     def handle_user_exception(self, e: Exception) -> Any:
-        db.session.rollback()
+        if db.in_use:
+            db.session.rollback()
         return super().handle_user_exception(e)
 
 
@@ -143,17 +162,19 @@ def _make_ready(app: Pulsar, excluded: Mapping[str, Failure]) -> list[Failure]:
 
 def _begin() -> None:
     """Give the request its id, its limits and its identity; refuse it if its route wants another."""
-    g.started = time.perf_counter()
+    # The proxies are looked up once: each use of one costs as much as a line of this function.
+    app, request, state = app_ctx.app, request_ctx.request, app_ctx.g
+    state.started = time.perf_counter()
     given = request.headers.get("X-Request-Id")
-    g.request_id = given if given and REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-    g.identity = ANONYMOUS
-    mount = g.mount = mount_of(current_app, request.path, request.blueprint)
-    g.error = misrouted(mount, request.routing_exception)
-    request.max_content_length = mount.max_body_bytes or current_app.config["MAX_CONTENT_LENGTH"]
-    g.identity = authenticate(mount)
-    if g.error is not None:
-        raise g.error
-    if request.routing_exception is None:
+    state.request_id = given if given and REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    state.identity = ANONYMOUS
+    mount = state.mount = mount_of(app, request.path, request.blueprint)
+    error = state.error = misrouted(mount, request)
+    request.max_content_length = mount.max_body_bytes or app.config["MAX_CONTENT_LENGTH"]
+    state.identity = authenticate(mount)
+    if error is not None:
+        raise error
+    if request.routing_exception is None and not state.identity.authenticated:
         guard()
 
 

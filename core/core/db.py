@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
-from flask import Flask, current_app, has_app_context
+from flask import Flask, current_app, g, has_app_context
 from flask_sqlalchemy_lite import SQLAlchemy
 from sqlalchemy import (
     BigInteger,
@@ -143,8 +143,10 @@ class Base(DeclarativeBase):
 
         def __getattr__(self, name):
             """Look for what plugins assigned in the present app; called only for names not found."""
-            site = current_app.extensions.get("pulsar") if has_app_context() else None
-            if site is not None and not name.startswith("_"):
+            site = None
+            if not name.startswith("_") and has_app_context():
+                site = current_app.extensions.get("pulsar")
+            if site is not None:
                 found = site.assigned(type(self)).get(name, self)
                 if found is not self:
                     return found.__get__(self) if hasattr(found, "__get__") else found
@@ -194,7 +196,15 @@ def after_commit(task: Callable[[], object]) -> None:
     session.info.setdefault("after_commit", []).append((session.get_nested_transaction(), task))
 
 
-db = SQLAlchemy(session_options={"class_": PulsarSession})
+class Database(SQLAlchemy):
+    """The extension, which also knows whether the present request has asked the database anything."""
+
+    @property
+    def in_use(self) -> bool:
+        return "_sqlalchemy_sessions" in g
+
+
+db = Database(session_options={"class_": PulsarSession})
 
 
 @contextmanager
@@ -260,7 +270,9 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_reading(connection: Connection) -> None:
     connection.info["writing"] = False
-    connection.exec_driver_sql("BEGIN")
+    raw = connection.connection.dbapi_connection
+    assert raw is not None
+    raw.execute("BEGIN").close()
 
 
 def _begin_writing(

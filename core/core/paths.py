@@ -9,8 +9,7 @@ from itertools import combinations
 from typing import Any, Final
 
 import flask
-from flask import Flask, current_app, request
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Request, current_app
 from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 
 from core.blueprint import Mount
@@ -127,25 +126,25 @@ def _patterns(app: Flask) -> dict[tuple[str, str], dict[str, str]]:
     return {key: owners for key, owners in found.items() if len(owners) > 1}
 
 
-def misrouted(mount: Mount, exc: HTTPException | None) -> PulsarError | None:
+def misrouted(mount: Mount, request: Request) -> PulsarError | None:
     """What to answer when routing chose, or offers, a rule that has no right to the path.
 
     Routing falls back from ``/users`` to ``/<uid>`` of a plugin at ``/`` when the method does not fit,
     but ``/users`` belongs to core with all methods.
 
     :param mount: the owner of the path.
-    :param exc: what routing said, if it found nothing.
     """
-    if exc is not None and not isinstance(exc, NoSuchMethod):
+    if request.routing_exception is None:
+        chosen = current_site().mounts.get((request.blueprint or "").partition(".")[0])
+        if chosen is None or chosen.plugin in (mount.plugin, "core"):
+            return None
+    elif not isinstance(request.routing_exception, NoSuchMethod):
         return None
-    chosen = current_site().mounts.get((request.blueprint or "").partition(".")[0])
-    if exc is None and (chosen is None or chosen.plugin == mount.plugin or chosen.plugin == "core"):
-        return None
-    allowed = _allowed_methods(mount.plugin)
+    allowed = _allowed_methods(mount.plugin, request)
     return MethodNotAllowed(headers={"Allow": ", ".join(sorted(allowed))}) if allowed else NotFound()
 
 
-def _allowed_methods(plugin: str) -> set[str]:
+def _allowed_methods(plugin: str, request: Request) -> set[str]:
     """Methods for which a rule of ``plugin`` matches the path of the present request."""
     adapter = current_app.create_url_adapter(request)
     assert adapter is not None, "there is a request"

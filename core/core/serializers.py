@@ -102,6 +102,16 @@ class Attribute(fields.Field[Any]):
             return True
         return self.self_access and _belongs_to(obj, identity)
 
+    def value_of(self, name: str, obj: Any) -> Any:
+        """What marshmallow's ``serialize`` gives, without its search for keys and methods."""
+        try:
+            value = obj
+            for part in (self.attribute or name).split("."):
+                value = getattr(value, part)
+        except AttributeError:
+            return self.serialize(name, obj)
+        return self._serialize(value, name, obj)
+
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
         if isinstance(value, set | frozenset):
             return sorted(value)
@@ -189,11 +199,12 @@ def _dump(
     token = _inside.set(True)
     try:
         for name, field in attributes:
-            if isinstance(field, Attribute) and not field.visible(obj, identity, nested):
-                answer[name] = None
+            if not isinstance(field, Attribute):
+                seen, answer[name] = True, field.serialize(name, obj)
+            elif field.visible(obj, identity, nested):
+                seen, answer[name] = True, field.value_of(name, obj)
             else:
-                seen = True
-                answer[name] = field.serialize(name, obj)
+                answer[name] = None
     finally:
         _inside.reset(token)
     return answer if seen else None
