@@ -202,6 +202,31 @@ def test_skip_leaves_nothing_of_a_broken_plugin_but_the_reason(make_plugin, make
     assert rows["innocent"]["state"] == "enabled"
     assert rows[name]["state"] == "failed"
     assert reason in rows[name]["failure"]
+    assert rows["innocent"]["paths"] == ["/innocent"]
+
+
+def test_plugins_can_be_listed_by_those_who_may(make_plugin, make_site):
+    make_plugin("good", version="0.3", init="REQUIRES = ('core',)", routes=GREETING.replace("probe", "good"))
+    make_plugin("bad", init="raise OSError('/secret/path')")
+    make_plugin("idle")
+    assert make_site("good", "bad", PLUGIN_FAILURE="skip").test_client().get("/plugins").status_code == 401
+    settings = {"PLUGIN_FAILURE": "skip", "ANONYMOUS_PERMISSIONS": ["site_view_plugins"]}
+    answer = make_site("good", "bad", **settings).test_client().get("/plugins")
+    rows = {row["name"]: row for row in answer.json["response"]}
+    assert rows["good"] == {
+        "name": "good",
+        "version": "0.3",
+        "description": "The good of a test",
+        "state": "enabled",
+        "failure": None,
+        "requires": ["core"],
+        "permissions": [],
+        "hooks": [],
+        "paths": ["/good"],
+    }
+    assert rows["bad"]["failure"] == "failed at import: OSError"
+    assert "/secret/path" not in answer.text
+    assert rows["idle"]["state"] == "disabled"
 
 
 GREETING = """

@@ -10,8 +10,9 @@ from core.cli import plugin_migrations
 from core.cli.groups import CommandGroup
 from core.config import ConfigError
 from core.migrations import pending
-from core.plugins import Plugin, find_plugins
-from core.site import Site, site_of
+from core.overview import overview, row
+from core.plugins import find_plugins
+from core.site import site_of
 
 __all__ = ["plugin"]
 
@@ -55,44 +56,13 @@ def info(name: str, as_json: bool) -> None:
 
 
 def describe() -> dict[str, dict[str, Any]]:
-    """Every plugin by name: version, state, requirements, permissions, hooks, what is wrong with it."""
-    rows = {name: _row(found, "disabled") for name, found in find_plugins().items()}
+    """Every plugin by name, installed or only enabled, with all that is known of it."""
     try:
         app = create_app(PLUGIN_FAILURE="skip")
     except ConfigError as exc:
         click.echo(f"warning: {exc.format_message()}", err=True)
-        return {name: row | {"state": "unknown"} for name, row in rows.items()}
-    site = site_of(app)
-    for name, found in site.plugins.items():
-        rows[name] = _row(found, "failed" if found.failure else "enabled") | _details(site, found)
+        return {name: row(found, "unknown") for name, found in find_plugins().items()}
+    rows = overview(site_of(app))
     for name, (current, head) in pending(app).items():
         rows[name]["pending"] = f"{current or 'base'} -> {head}"
     return rows
-
-
-def _row(found: Plugin, state: str) -> dict[str, Any]:
-    return {
-        "name": found.name,
-        "version": found.version,
-        "description": found.description,
-        "state": state,
-        "failure": str(found.failure) if found.failure else None,
-        "traceback": found.failure.traceback if found.failure else None,
-        "pending": None,
-        "requires": [str(need) for need in found.requires],
-        "permissions": [],
-        "hooks": [],
-        "paths": [],
-    }
-
-
-def _details(site: Site, found: Plugin) -> dict[str, Any]:
-    if found.failure:
-        return {}
-    implemented = site.hooks.get_hookcallers(site.hooks.get_plugin(found.name)) or []
-    mounts = [mount for mount in site.mounts.values() if mount.plugin == found.name]
-    return {
-        "permissions": [name for name, plugin in site.permission_owners.items() if plugin == found.name],
-        "hooks": [caller.name for caller in implemented],
-        "paths": sorted({path for mount in mounts for path in mount.paths or ("/",)}),
-    }
