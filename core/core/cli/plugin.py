@@ -34,10 +34,10 @@ def list_(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    for row in rows:
-        waiting = f"migrations pending: {row['pending']}" if row["pending"] else ""
-        said = row["failure"] or waiting or row["description"]
-        click.echo(f"{row['name']:16} {row['version'] or '-':10} {row['state']:12} {said}")
+    for found in rows:
+        waiting = f"migrations pending: {found['pending']}" if found["pending"] else ""
+        said = found["failure"] or waiting or found["description"]
+        click.echo(f"{found['name']:16} {found['version'] or '-':10} {found['state']:12} {said}")
 
 
 @plugin.command()
