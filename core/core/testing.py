@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final
 
 import pytest
@@ -73,15 +74,20 @@ def make_database(name: str, folder: Path, worker: str) -> Iterator[str]:
         yield f"sqlite:///{folder / 'test.db'}"
         return
     url = make_url(given or SERVERS[name])
-    target = url.set(database=f"{url.database if given else 'pulsar_test'}_{worker}")
+    if url.get_backend_name() == "sqlite":
+        yield url.render_as_string()
+        return
+    # The random end keeps apart what several runs on one machine do at once.
+    own = f"{url.database if given else 'pulsar_test'}_{worker}_{token_hex(4)}"
+    target = url.set(database=own)
     if "test" not in str(target.database):
         raise pytest.UsageError(f"the database {target.database} is not for tests: its name lacks 'test'")
-    _run(url, f"DROP DATABASE IF EXISTS {_quoted(url, target)}", f"CREATE DATABASE {_quoted(url, target)}")
+    _run(url, f"CREATE DATABASE {_quoted(url, target)}")
     try:
         yield target.render_as_string(hide_password=False)
     finally:
         forced = " WITH (FORCE)" if url.get_backend_name() == "postgresql" else ""
-        _run(url, f"DROP DATABASE {_quoted(url, target)}{forced}")
+        _run(url, f"DROP DATABASE IF EXISTS {_quoted(url, target)}{forced}")
 
 
 def _quoted(url: URL, target: URL) -> str:

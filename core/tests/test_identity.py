@@ -192,13 +192,14 @@ def test_a_key_used_in_one_process_lives_in_another_that_has_forgotten_it(
     sample, site, keyed, freeze_time, database
 ):
     text, row = keyed
-    other = create_app(
+    other_app = create_app(
         sample.instance_path,
         TESTING=True,
         PLUGINS=["sample"],
         SQLALCHEMY_DATABASE_URI=database,
         ARGON2_PARAMETERS=CHEAP_ARGON2,
-    ).test_client()
+    )
+    other = other_app.test_client()
     freeze_time(0)
     assert other.get("/users/me", headers=header(text)).status_code == 200
     for seconds in (60, 120, 180):
@@ -209,6 +210,8 @@ def test_a_key_used_in_one_process_lives_in_another_that_has_forgotten_it(
     assert site.get("/users/me", headers=header(text)).status_code == 401
     assert other.get("/users/me", headers=header(text)).status_code == 401
     assert row().revoked is True
+    with other_app.app_context():
+        db.engine.dispose()
 
 
 def test_a_permanent_key_does_not_end(sample, site, freeze_time):

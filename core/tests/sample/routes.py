@@ -77,7 +77,8 @@ def get_answer(kind):
 @public
 def get_raise(name):
     if name == "huge":
-        db.session.get(Counter, 2**70)
+        db.session.add(Counter(value=2**70))
+        db.session.flush()
     raise getattr(builtins, name)("a secret detail")
 
 
