@@ -16,7 +16,7 @@ from pulsar_client.store import Store
 WORKERS = 4  # threads that hash; SHA-256 and the disk both work without the interpreter's lock
 SMALL_BYTES = 1 << 20  # B; up to here a file is held in memory, and not written if the blob is there
 CHUNK_BYTES = 1 << 20  # B read at once; with 1 KiB the calls cost more than the hashing
-BATCH_FILES = 256  # files that are synced together
+BATCH_FILES = 1000  # files that are synced together
 BATCH_BYTES = 64 << 20  # B; the same, so that one batch of large files does not keep the others waiting
 
 

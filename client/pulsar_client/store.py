@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pulsar_client.errors import ManifestError, NotInstalled, StoreError
-from pulsar_client.files import hold_lock, sync_folder, sync_path, write_atomically
+from pulsar_client.files import hold_lock, sync_folder, sync_paths, write_atomically
 from pulsar_client.handles import Handle, is_owner, is_package_name
 from pulsar_client.manifest import Group, dump, get_top_digest, is_digest, parse
 
@@ -97,11 +97,9 @@ class Store:
     def keep_blobs(self, written: list[tuple[Path, str]]) -> None:
         """Turn finished temporary files into blobs: all are synced, then all renamed, then the folder synced.
 
-        Doing this for many files at once is what makes small files cheap: the first sync writes the
-        journal for all of them.
+        Doing this for many files at once is what makes small files cheap: one sync writes all of them.
         """
-        for temporary, _ in written:
-            sync_path(temporary)
+        sync_paths([temporary for temporary, _ in written])
         for temporary, digest in written:
             temporary.chmod(0o444)
             temporary.rename(self.get_blob_path(digest))
