@@ -1,4 +1,4 @@
-"""The tree as these tests see it: files and syntax trees. Nothing is imported, nothing is started."""
+"""The tree as these tests see it: files and syntax trees; only test_docs.py imports the packages."""
 
 import ast
 import subprocess

@@ -8,7 +8,7 @@ Everything but the address of the site is signed. A link for ``get`` opens GET a
 PUT and HEAD; ``put`` says who sends the bytes, because he may be told afterwards that they are here.
 
 A push answers ten thousand links at once, so this is one HMAC over a short text with a key derived
-beforehand: 4 us a link. itsdangerous' serializer, which derives its key for each, took 33 us.
+beforehand: 4 us a link. itsdangerous' serializer, which derives its key for each, took 44 to 55 us.
 """
 
 import hmac
