@@ -15,13 +15,16 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import forked
 import pytest
+from forked import Forked
 
 from harness import family
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 START_LIMIT = 60  # s
+LIMIT = 300  # s for a command
 PAUSE = 0.005  # s between two looks at what is waited for
 
 
@@ -31,7 +34,7 @@ class Site:
 
     instance: Path
     port: int
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
 
     @property
     def log(self) -> Path:
@@ -60,14 +63,11 @@ class Site:
         self, *command: str, input: str | None = None, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of the site or of the client to its end."""
+        env = self.environment | environment
+        if command[0] == "flask":
+            return forked.run(command[1:], cwd=ROOT, env=env, input=input or "", timeout=LIMIT)
         return subprocess.run(
-            command,
-            cwd=ROOT,
-            env=self.environment | environment,
-            input=input,
-            text=True,
-            capture_output=True,
-            timeout=300,
+            command, cwd=ROOT, env=env, input=input, text=True, capture_output=True, timeout=LIMIT
         )
 
     def key_of_new_user(self, name: str) -> str:
@@ -181,16 +181,22 @@ def _wait_until() -> Callable[..., None]:
 
 @pytest.fixture
 def start_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    """``start_site(name="instance", **settings)``: a site that answers. It stops with the test."""
+    """``start_site(name="instance", **settings)``: a site that answers. It stops with the test.
+
+    ``start_site(fresh=True)`` starts it as a user does, from nothing, which takes longer.
+    """
     started: list[Site] = []
 
-    def start(name: str = "instance", **settings: str) -> Site:
+    def start(name: str = "instance", fresh: bool = False, **settings: str) -> Site:
         site = Site(tmp_path / name, free_port(), None)  # type: ignore[arg-type]
         environment = site.environment | {"PORT": str(site.port)} | settings
-        with site.log.open("wb") as log:
-            site.process = subprocess.Popen(
-                [str(BIN / "flask"), "serve"], cwd=ROOT, env=environment, stdout=log, stderr=log
-            )
+        if fresh:
+            with site.log.open("wb") as log:
+                site.process = subprocess.Popen(
+                    [str(BIN / "flask"), "serve"], cwd=ROOT, env=environment, stdout=log, stderr=log
+                )
+        else:
+            site.process = Forked(["serve"], cwd=ROOT, env=environment, output=site.log)
         started.append(site)
         wait_until(lambda: answers(site), START_LIMIT)
         return site

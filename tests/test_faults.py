@@ -18,20 +18,20 @@ from pulsar_client import Client
 from pulsar_client.errors import ConnectionFailed
 
 # Small packs, and objects that are too large for one: so a push has many requests, and a middle.
-SETTINGS = {"PULSAR_REGISTRY_PACK_BYTES": str(2**20), "PULSAR_REGISTRY_PACK_OBJECT_BYTES": str(2**13)}
-SMALL, LARGE = 1200, 80
-SOME = 256  # blobs, as many as a pack holds; a fifth of all
+SETTINGS = {"PULSAR_REGISTRY_PACK_BYTES": str(2**20), "PULSAR_REGISTRY_PACK_OBJECT_BYTES": str(2**14)}
+SMALL, LARGE = 340, 60
+SOME = 85  # blobs, as many as a pack holds; a fifth of all
 
 
 @pytest.fixture
 def tree(tmp_path):
-    """A folder with files of 4 KiB, which travel in packs, and of 20 KiB, which travel alone."""
+    """A folder with files of 12 KiB, which travel in packs, and of 20 KiB, which travel alone."""
     source = random.Random(20130101)
     folder = tmp_path / "tree"
     for number in range(SMALL + LARGE):
         path = folder / f"{number % 10}" / f"{number}.bin"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(source.randbytes(4096 if number < SMALL else 20480))
+        path.write_bytes(source.randbytes(12 * 2**10 if number < SMALL else 20 * 2**10))
     return folder
 
 

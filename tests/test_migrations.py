@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
 from uuid import uuid4
 
+import forked
 import pytest
 from sqlalchemy import delete, select
 
@@ -82,42 +84,41 @@ def test_ordinary_users_get_the_permissions_of_plugins_that_are_new(address, ins
         db.engine.dispose()
 
 
-def flask(*args, cwd, uri, instance):
-    """Start the real command; returns the process."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "flask", "--app", "core.app:create_app", *args],
-        cwd=cwd,
-        env={**os.environ, "PULSAR_INSTANCE_PATH": str(instance), "PULSAR_SQLALCHEMY_DATABASE_URI": uri},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def environment(instance):
+    return {**os.environ, "PULSAR_INSTANCE_PATH": str(instance)}
 
 
-def test_the_command_works_from_any_folder(instance, tmp_path):
-    uri = f"sqlite:///{tmp_path / 'site.db'}"
+def test_the_command_works_from_any_folder(environment, tmp_path):
+    environment["PULSAR_SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'site.db'}"
+    command = [sys.executable, "-m", "flask", "--app", "core.app:create_app", "db", "upgrade"]
     for cwd in (tmp_path, ROOT, ROOT / "core"):
-        process = flask("db", "upgrade", cwd=cwd, uri=uri, instance=instance)
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == 0, err
-        assert (
-            out.strip().splitlines()[-1] == "Every enabled plugin is at its head." or "core: upgraded" in out
+        done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        last = done.stdout.strip().splitlines()[-1]
+        assert last == "Every enabled plugin is at its head." or "core: upgraded" in done.stdout
+        assert done.stderr == ""
+
+
+def test_two_upgrades_at_once_leave_the_database_in_order(address, environment):
+    def upgrade(_):
+        return forked.run(
+            ["--app", "core.app:create_app", "db", "upgrade"],
+            cwd=ROOT,
+            env=environment | {"PULSAR_SQLALCHEMY_DATABASE_URI": address},
+            timeout=120,
         )
-        assert err == ""
 
-
-def test_two_upgrades_at_once_leave_the_database_in_order(address, instance):
-    both = [flask("db", "upgrade", cwd=ROOT, uri=address, instance=instance) for _ in range(2)]
-    said = [process.communicate(timeout=120) for process in both]
-    codes = [process.returncode for process in both]
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(upgrade, range(2)))
+    codes = [done.returncode for done in both]
     if address.startswith("sqlite"):  # no lock to wait for: one may be refused at its first statement
-        assert 0 in codes, said
+        assert 0 in codes, both
     else:
-        assert codes == [0, 0], said
+        assert codes == [0, 0], both
 
-    third = flask("db", "upgrade", cwd=ROOT, uri=address, instance=instance)
-    out, err = third.communicate(timeout=120)
-    assert (third.returncode, out) == (0, "Every enabled plugin is at its head.\n"), err
+    third = upgrade(0)
+    assert (third.returncode, third.stdout) == (0, "Every enabled plugin is at its head.\n"), third.stderr
 
 
 def test_a_site_that_requires_it_serves_only_when_it_is_migrated(address, instance):

@@ -11,7 +11,7 @@ def test_the_quickstart_works_as_written(start_site, tmp_path):
     text = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.M | re.S)
     assert len(blocks) >= 8, "the quickstart has lost its blocks"
-    site = start_site()
+    site = start_site(fresh=True)
     work = tmp_path / "clone"
     work.mkdir()
     (work / "wsgi.py").write_text((ROOT / "wsgi.py").read_text(encoding="utf-8"), encoding="utf-8")

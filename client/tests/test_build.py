@@ -134,17 +134,17 @@ def test_equal_files_are_one_blob(client, make_tree):
 
 
 def test_a_second_build_looks_at_files_without_opening_them(client, make_tree):
-    """10,000 files, all with other bytes but old size and time: only who reads them could notice."""
-    folder = make_tree({f"{n % 100}/{n}.bin": b"%08d" % n for n in range(10_000)})
+    """2,000 files, all with other bytes but old size and time: only who reads them could notice."""
+    folder = make_tree({f"{n % 100}/{n}.bin": b"%08d" % n for n in range(2_000)})
     make_old(folder)
     first = client.build("demo/x", folder)
-    for n in range(10_000):
+    for n in range(2_000):
         (folder / f"{n % 100}/{n}.bin").write_bytes(b"%08d" % (n + 1))
     make_old(folder)
 
     second = client.build("demo/x", folder)
 
-    assert (first.new, second.new) == (10_000, 0)
+    assert (first.new, second.new) == (2_000, 0)
     assert second.digest == first.digest
 
 

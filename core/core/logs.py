@@ -3,21 +3,22 @@
 import json
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
-from flask import Flask, Response, g, has_request_context
-from flask.globals import app_ctx, request_ctx
+from flask import Flask, Request, Response, g, has_request_context
 
 __all__ = ["init_app", "log_request"]
 
 access = logging.getLogger("pulsar.access")
 _OWN: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_ENCODER: Final = json.JSONEncoder(default=str)
 
 
 class Formatter(logging.Formatter):
     """A line of text, or a JSON object; ``extra`` fields of the record become ``key=value`` or members.
 
-    A record may bring them together as ``fields``, which spares the search for them.
+    A record may bring them together as ``fields``, with the request's id, which spares the search for them.
     """
 
     default_time_format = "%Y-%m-%dT%H:%M:%S"
@@ -35,29 +36,37 @@ class Formatter(logging.Formatter):
         return f"{self._second[1]}.{int(record.msecs):03d}Z"
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
+        message = record.getMessage()
+        fields: dict[str, Any] | None = getattr(record, "fields", None)
+        if fields is None:
+            fields = _fields_of(record)
+        exception = self.formatException(record.exc_info) if record.exc_info else None
+        if self.form == "text":
+            return self._text(record, message, fields, exception)
+        line = {
             "time": self.formatTime(record),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": message,
+            **fields,
         }
-        if has_request_context():
-            line["request_id"] = g.get("request_id")
-        own: dict[str, Any] | None = getattr(record, "fields", None)
-        line |= own or {key: value for key, value in record.__dict__.items() if key not in _OWN}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str) if self.form == "json" else self._text(line)
+        return _ENCODER.encode(line | {"exception": exception} if exception else line)
 
-    def _text(self, line: dict[str, Any]) -> str:
-        head = f"{line.pop('time')} {line.pop('level'):7} {line.pop('logger')}: "
+    def _text(
+        self, record: logging.LogRecord, message: str, fields: Mapping[str, Any], exception: str | None
+    ) -> str:
         # Log lines are read line by line: whatever a caller sent must not be able to begin a new one.
-        message = str(line.pop("message"))
         if not message.isprintable():
             message = "".join(char if char.isprintable() else repr(char)[1:-1] for char in message)
-        exception = line.pop("exception", None)
-        fields = "".join(f" {key}={value!r}" for key, value in line.items())
-        return head + message + fields + (f"\n{exception}" if exception else "")
+        said = "".join([f" {key}={value!r}" for key, value in fields.items()])
+        line = f"{self.formatTime(record)} {record.levelname:7} {record.name}: {message}{said}"
+        return f"{line}\n{exception}" if exception else line
+
+
+def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """The request's id, if there is a request, and what was given as ``extra``."""
+    found = {"request_id": g.get("request_id")} if has_request_context() else {}
+    return found | {key: value for key, value in record.__dict__.items() if key not in _OWN}
 
 
 def init_app(app: Flask) -> None:
@@ -68,22 +77,22 @@ def init_app(app: Flask) -> None:
         handler.setFormatter(Formatter(app.config["LOG_FORMAT"]))
         root.addHandler(handler)
         root.setLevel(app.config["LOG_LEVEL"])
+        # No line of ours names a thread or a process; to look for them costs as much as to make the line.
+        logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
-def log_request(response: Response) -> None:
+def log_request(request: Request, response: Response, state: Any) -> None:
     """One line for a finished request. Queries and headers stay out: they may hold secrets."""
     if not access.isEnabledFor(logging.INFO):
         return
-    asked, state = request_ctx.request, app_ctx.g
     fields = {
+        "request_id": state.request_id,
         "user": state.identity.username,
         "ms": round((time.perf_counter() - state.started) * 1000, 1),
-        "address": asked.remote_addr,
+        "address": request.remote_addr,
     }
-    said = (asked.method, asked.path, response.status_code)
+    said = (request.method, request.path, response.status_code)
     # Not access.info(): it searches the stack for its caller, which is always this line.
-    access.handle(
-        access.makeRecord(
-            access.name, logging.INFO, __file__, 0, "%s %s %d", said, None, extra={"fields": fields}
-        )
-    )
+    record = logging.LogRecord(access.name, logging.INFO, __file__, 0, "%s %s %d", said, None)
+    record.fields = fields
+    access.handle(record)

@@ -16,7 +16,7 @@ from core.blueprint import Mount
 from core.errors import MethodNotAllowed, NotFound, PulsarError, Unavailable
 from core.plugins import Failure, Plugin, source_of
 from core.requests import public
-from core.site import current_site, site_of
+from core.site import Site, site_of
 
 __all__ = ["blueprints_of", "check_mounts", "close_failed", "first_segments", "misrouted", "prefix_of"]
 
@@ -126,7 +126,7 @@ def _patterns(app: Flask) -> dict[tuple[str, str], dict[str, str]]:
     return {key: owners for key, owners in found.items() if len(owners) > 1}
 
 
-def misrouted(mount: Mount, request: Request) -> PulsarError | None:
+def misrouted(site: Site, mount: Mount, request: Request) -> PulsarError | None:
     """What to answer when routing chose, or offers, a rule that has no right to the path.
 
     Routing falls back from ``/users`` to ``/<uid>`` of a plugin at ``/`` when the method does not fit,
@@ -135,23 +135,23 @@ def misrouted(mount: Mount, request: Request) -> PulsarError | None:
     :param mount: the owner of the path.
     """
     if request.routing_exception is None:
-        chosen = current_site().mounts.get((request.blueprint or "").partition(".")[0])
+        chosen = site.mounts.get((request.blueprint or "").partition(".")[0])
         if chosen is None or chosen.plugin in (mount.plugin, "core"):
             return None
     elif not isinstance(request.routing_exception, NoSuchMethod):
         return None
-    allowed = _allowed_methods(mount.plugin, request)
+    allowed = _allowed_methods(site, mount.plugin, request)
     return MethodNotAllowed(headers={"Allow": ", ".join(sorted(allowed))}) if allowed else NotFound()
 
 
-def _allowed_methods(plugin: str, request: Request) -> set[str]:
+def _allowed_methods(site: Site, plugin: str, request: Request) -> set[str]:
     """Methods for which a rule of ``plugin`` matches the path of the present request."""
     adapter = current_app.create_url_adapter(request)
     assert adapter is not None, "there is a request"
     found = set()
     for method in adapter.allowed_methods():
         rule, _ = adapter.match(method=method, return_rule=True)
-        owner = current_site().mounts.get(rule.endpoint.partition(".")[0])
+        owner = site.mounts.get(rule.endpoint.partition(".")[0])
         if (owner.plugin if owner else "core") == plugin:
             found.add(method)
     return found

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, Final, NoReturn, TypeVar
 
-from flask import current_app, g, request
+from flask import Flask, Request, current_app, g, request
 from marshmallow import RAISE, Schema, ValidationError, fields
 
 from core.errors import (
@@ -118,12 +118,11 @@ def assert_permission(permission: str, masquerade: bool = False) -> None:
         raise
 
 
-def guard() -> None:
-    """Refuse the present request if its route needs a login and there is none."""
-    if request.url_rule is None or current_identity().authenticated:
+def guard(app: Flask, request: Request) -> None:
+    """Refuse ``request``, whose caller is anonymous, if its route needs a login."""
+    if request.url_rule is None:
         return
-    view = current_app.view_functions[request.endpoint or ""]
-    info = route_info(view)
+    info = route_info(app.view_functions[request.url_rule.endpoint])
     if not info.public and info.permission is None:
         raise Unauthenticated
 

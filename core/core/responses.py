@@ -6,7 +6,7 @@ from json import JSONEncoder
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from flask import Response, g, json, request
+from flask import Response, json, request
 from flask.json.provider import DefaultJSONProvider
 
 from core.blueprint import Mount
@@ -32,11 +32,12 @@ def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | No
     return Response(_ENCODER.encode(value), status, headers, mimetype="application/json")
 
 
-def envelop(response: Response, mount: Mount) -> Response:
+def envelop(response: Response, state: Any) -> None:
     """Put ``{"status": "success", "response": ...}`` around JSON of an enveloped blueprint.
 
     The body is spliced, not parsed. What is not JSON, or is streamed, passes untouched and unread.
     """
+    mount: Mount = state.mount
     status = response.status_code
     if (
         not mount.envelope
@@ -45,33 +46,33 @@ def envelop(response: Response, mount: Mount) -> Response:
         or status in (204, 205)
         or 300 <= status < 400
     ):
-        return response
+        return
     text = response.get_data()
     if status < 300 and text:
         response.set_data(_HEAD + text.rstrip() + b"}")
-    elif status >= 400 and g.error is None:
-        response.set_data(_failed(status, text))
-    return response
+    elif status >= 400 and state.error is None:
+        response.set_data(_failed(status, text, state.request_id))
 
 
-def _failed(status: int, text: bytes) -> bytes:
+def _failed(status: int, text: bytes, request_id: str) -> bytes:
     """The envelope of an error that a view built by hand instead of raising one."""
     phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Failed."
     said = {"status": "failed", "response": phrase}
-    error = {"code": phrase.lower().replace(" ", "_"), "request_id": g.request_id}
+    error = {"code": phrase.lower().replace(" ", "_"), "request_id": request_id}
     head = json.dumps(said | {"error": error}).rstrip("}\n ")
     return head.encode() + b', "details": ' + (text.rstrip() or b"null") + b"}}"
 
 
-def add_headers(response: Response) -> None:
+def add_headers(response: Response, state: Any) -> None:
     """Headers that protect a browser, the request's id, and no caching of what a login showed."""
     headers = response.headers
-    headers["X-Request-Id"] = g.request_id
+    headers["X-Request-Id"] = state.request_id
     given = {name.lower() for name, _ in headers}
     for name, lower, value in SAFE_HEADERS:
         if lower not in given:
             headers.add(name, value)
-    if response.mimetype == "application/json" and "cache-control" not in given and g.identity.authenticated:
+    fresh = response.mimetype == "application/json" and "cache-control" not in given
+    if fresh and state.identity.authenticated:
         headers["Cache-Control"] = "no-store"
 
 

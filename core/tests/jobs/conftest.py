@@ -3,11 +3,10 @@
 import importlib.util
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 import redis
+from forked import Forked
 
 from core.app import Pulsar
 from core.db import db, own_transaction
@@ -124,20 +124,22 @@ def row(app: Pulsar) -> Callable[[int], Job]:
 class Process:
     """A worker in a process of its own, and in a process group with its children."""
 
-    popen: "subprocess.Popen[bytes]"
+    process: Forked
     log: Path
 
     def send(self, number: int) -> None:
-        os.killpg(self.popen.pid, number)
+        os.killpg(self.process.pid, number)
 
     def kill(self) -> None:
         """As the machine would: no chance to put anything in order."""
-        if self.popen.poll() is None:
-            self.send(signal.SIGKILL)
-        self.popen.wait(PATIENCE)
+        if self.process.poll() is None:
+            with suppress(ProcessLookupError):  # it has just begun, and has no group yet
+                self.send(signal.SIGKILL)
+            self.process.kill()
+        self.wait()
 
     def wait(self) -> int:
-        return self.popen.wait(PATIENCE)
+        return self.process.wait(PATIENCE)
 
     def read(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
@@ -161,18 +163,15 @@ def start_worker(
         lines = [f"{name} = {value!r}\n" for name, value in values.items()]
         (instance / "config.py").write_text("".join(lines), encoding="utf-8")
         log = instance / "log"
+        log.touch()
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PULSAR_", "FLASK_", "COV_"))}
-        with log.open("wb") as output:
-            popen = subprocess.Popen(
-                [sys.executable, "-m", "flask", "--app", str(APP), "jobs", command, *arguments],
-                cwd=instance,
-                env=environment | {"PULSAR_INSTANCE_PATH": str(instance)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        started.append(Process(popen, log))
+        process = Forked(
+            ["--app", str(APP), "jobs", command, *arguments],
+            cwd=instance,
+            env=environment | {"PULSAR_INSTANCE_PATH": str(instance)},
+            output=log,
+        )
+        started.append(Process(process, log))
         return started[-1]
 
     yield start

@@ -15,6 +15,7 @@ from core.site import site_of
 from core.users.models import LOWEST_CLASS, ClassPermission
 
 BEAT = 0.02  # s between two looks at a file
+LEASE = 2.0  # s; a worker on a busy machine can be late by as much as a second
 _never = threading.Event()
 
 
@@ -39,7 +40,7 @@ def mark(task: Task, folder: str, number: int) -> int:
     return number
 
 
-@job("probe.hold", lease=1.0, max_attempts=3)
+@job("probe.hold", lease=LEASE, max_attempts=3)
 def hold(task: Task, folder: str) -> int:
     """Go on, with a checkpoint every moment, until there is a file ``go``."""
     note(folder, "begun", os.getpid())
@@ -53,7 +54,7 @@ def hold(task: Task, folder: str) -> int:
     return os.getpid()
 
 
-@job("probe.deaf", lease=1.0, max_attempts=3)
+@job("probe.deaf", lease=LEASE, max_attempts=3)
 def deaf(task: Task, folder: str) -> int:
     """Likewise, without a checkpoint; what it has to write waits for the end."""
     note(folder, "begun", os.getpid())

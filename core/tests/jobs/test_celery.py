@@ -98,7 +98,7 @@ def test_a_celery_worker_that_is_stopped_hands_its_job_back(
     job_id = make_job("probe.hold", folder=str(tmp_path))
     worker = start_celery()
     wait_for(lambda: lines_of("begun"))
-    worker.popen.terminate()
+    worker.process.terminate()
 
     assert worker.wait() == 0
     assert (row(job_id).state, row(job_id).worker, row(job_id).attempts) == (JobState.RUNNING, None, 0)

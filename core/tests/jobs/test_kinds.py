@@ -84,5 +84,6 @@ def test_each_pause_is_about_twice_the_one_before_and_at_most_an_hour():
     assert max(pauses) <= 3600 * 1.25
 
 
-def test_core_brings_its_own_kind(kinds):
-    assert kinds["core.prune_jobs"].every
+@pytest.mark.parametrize("name", ["core.prune_jobs", "core.sweep_blobs", "core.verify_blobs"])
+def test_core_brings_its_own_kinds(kinds, name):
+    assert kinds[name].every
