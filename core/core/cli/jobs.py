@@ -14,18 +14,15 @@ from flask.cli import with_appcontext
 
 from core.db import db, now
 from core.errors import PulsarError
-from core.identity import Identity
+from core.identity import OPERATOR
 from core.jobs import services
 from core.jobs.models import Job, JobState
 from core.jobs.prune import prune_batch
 from core.jobs.serializers import JobSchema
 from core.jobs.wake import celery_of
 from core.jobs.worker import Worker
-from core.permissions import GOD_MODE
 
 __all__ = ["jobs"]
-
-OPERATOR = Identity(granted=frozenset({GOD_MODE}))  # whoever can run commands here may do anything
 
 
 @click.group()

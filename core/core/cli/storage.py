@@ -66,7 +66,7 @@ def verify_command(everything: bool, days: int | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @with_appcontext
 def sweep_command(dry_run: bool, grace: int | None, as_json: bool) -> None:
-    """Remove blobs nobody refers to, and the remains of interrupted uploads.
+    """Remove blobs nobody refers to, and the remains of interrupted uploads; move what is left of packs.
 
     Safe beside a running site. A grace shorter than an upload takes can make the upload start again.
 
@@ -86,7 +86,7 @@ def sweep_command(dry_run: bool, grace: int | None, as_json: bool) -> None:
     verb = "would remove" if dry_run else "removed"
     click.echo(
         f"{verb} {report.blobs} blobs, {report.bytes} bytes ({report.orphans} without a row), "
-        f"{report.temporary} interrupted uploads"
+        f"{report.temporary} interrupted uploads, {report.packs} empty packs; {report.moved} blobs moved"
     )
 
 
@@ -94,7 +94,7 @@ def sweep_command(dry_run: bool, grace: int | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @with_appcontext
 def stats_command(as_json: bool) -> None:
-    """Count the blobs: all, idle, condemned, damaged; bytes kept and free.
+    """Count the blobs: all, idle, condemned, damaged, in packs; bytes kept and free.
 
     \b
         flask storage stats --json
@@ -102,11 +102,11 @@ def stats_command(as_json: bool) -> None:
     columns = (
         func.count(),
         func.sum(Blob.size),
-        *map(func.count, (Blob.idle_since, Blob.condemned_at, Blob.damaged_at)),
+        *map(func.count, (Blob.idle_since, Blob.condemned_at, Blob.damaged_at, Blob.pack_id)),
     )
     row = db.session.execute(select(*columns).select_from(Blob)).one()
     numbers = [int(number or 0) for number in row]
-    found = dict(zip(("blobs", "bytes", "idle", "condemned", "damaged"), numbers, strict=True))
+    found = dict(zip(("blobs", "bytes", "idle", "condemned", "damaged", "packed"), numbers, strict=True))
     answer = found | {"free_bytes": store().backend.free_bytes()}
     if as_json:
         click.echo(json.dumps(answer))

@@ -1,5 +1,6 @@
 """Work for later: rows of a table that workers take under a lease. See ``docs/jobs.md``."""
 
+from core.jobs.blobs import sweep_blobs, verify_blobs
 from core.jobs.kinds import JobKind, collect, job
 from core.jobs.models import Job, JobState
 from core.jobs.prune import prune_jobs
@@ -20,4 +21,6 @@ __all__ = [
     "enqueue",
     "job",
     "prune_jobs",
+    "sweep_blobs",
+    "verify_blobs",
 ]

@@ -1,4 +1,4 @@
-"""Old jobs leave the table: core's own periodic job."""
+"""What is old leaves the tables: core's own periodic jobs."""
 
 from datetime import datetime, timedelta
 from typing import Final

@@ -8,16 +8,16 @@ A model that needs a blob has ``mapped_column(ForeignKey("core_blobs.digest"))``
 being swept (:mod:`core.storage.references`). ``docs/storage.md`` has the whole story.
 """
 
-from core.storage.backends import Backend, Found
+from core.storage.backends import Backend, Found, Place
 from core.storage.digests import Digests, Hasher, digest_of
 from core.storage.disposition import content_disposition
 from core.storage.factory import LinkMaker, init_app, links, store
-from core.storage.models import Blob, BlobProof
+from core.storage.models import Blob, BlobProof, Pack
 from core.storage.ranges import FilePart, Unsatisfiable, parse_range
 from core.storage.references import Reference, Referrer
 from core.storage.store import BlobStore
 from core.storage.sweeping import SweepReport, sweep
-from core.storage.verifying import Checked, verify
+from core.storage.verifying import Checked, scrub, verify
 
 __all__ = [
     "Backend",
@@ -30,6 +30,8 @@ __all__ = [
     "Found",
     "Hasher",
     "LinkMaker",
+    "Pack",
+    "Place",
     "Reference",
     "Referrer",
     "SweepReport",
@@ -39,6 +41,7 @@ __all__ = [
     "init_app",
     "links",
     "parse_range",
+    "scrub",
     "store",
     "sweep",
     "verify",

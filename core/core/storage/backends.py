@@ -8,8 +8,13 @@ they travel:
 3. ``place``: it becomes visible under its digest, at once and whole.
 
 The caller holds the lock on the blob's row around ``place`` and ``delete`` (see :mod:`core.storage.store`).
+
+Many small blobs get in together, as a *pack*: one file that is staged, settled and placed like any other,
+under a name made by chance. Nothing asks for it before a row says what lies in it, so it is placed without
+a lock.
 """
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +25,21 @@ from typing import BinaryIO, Protocol
 from core.errors import BadRequest, TooLarge
 from core.storage.digests import Digests, Hasher, pieces
 
-__all__ = ["Backend", "Expected", "Found", "Staged", "key_of", "receive"]
+__all__ = [
+    "Backend",
+    "Expected",
+    "Found",
+    "Place",
+    "Staged",
+    "StagedBlob",
+    "StagedPack",
+    "bytes_here",
+    "key_of",
+    "new_pack_name",
+    "receive",
+]
+
+PACK_NAME_LENGTH = 32  # hex digits; a digest has 64
 
 Source = BinaryIO | bytes  # bytes for what is small and at hand already
 
@@ -62,31 +81,77 @@ class Expected:
             )
 
 
-class Staged(ABC):
-    """Bytes that are here and hashed, not yet visible. Ends by being placed or by :meth:`discard`."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the bytes of a blob are: ``size`` of them, ``start`` bytes behind the beginning of a file.
 
-    digests: Digests
+    :param name: of the file: the digest of the blob, if it has one to itself, or the name of a pack.
+    """
+
+    name: str
+    start: int
+    size: int
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether other blobs are in the same file."""
+        return len(self.name) == PACK_NAME_LENGTH
+
+
+class Staged(ABC):
+    """A file that is here and not yet visible. Ends by being placed or by :meth:`discard`.
+
+    :param name: under which it is placed.
+    """
+
+    name: str
 
     @abstractmethod
     def discard(self) -> None:
-        """Forget the bytes. Calling it again, or after they were placed, does nothing. Never raises."""
+        """Forget the bytes. Calling it again does nothing. Never raises."""
+
+
+class StagedBlob(Staged):
+    """The bytes of one blob. Once they are placed, ``discard`` does nothing."""
+
+    def __init__(self, digests: Digests) -> None:
+        self.digests = digests
+        self.name = digests.sha256
+
+
+class StagedPack(Staged):
+    """Many small blobs, one behind the other. ``discard`` removes it even when it was placed."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Add ``data``.
+
+        :raises NoSpace, Unavailable: it cannot be stored.
+        """
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Nothing is added any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A blob as the back end sees it."""
+    """A file as the back end sees it, under its name: a digest, or that of a pack."""
 
-    digest: str
+    name: str
     size: int
     modified_at: datetime
 
 
 class Backend(Protocol):
-    """A place for bytes. Everything raises ``Unavailable`` when the place cannot be reached or used."""
+    """A place for bytes. Everything raises ``Unavailable`` when the place cannot be reached or used.
+
+    A name is a digest, or that of a pack.
+    """
 
     many: int  # blobs that are settled and placed together at most: bounds the time under the rows' locks
 
-    def stage(self, source: Source, expected: Expected) -> Staged:
+    def stage(self, source: Source, expected: Expected) -> StagedBlob:
         """Read ``source`` to its end. Memory: a constant, whatever the size.
 
         :raises BadRequest: ``wrong_size`` or ``wrong_digest``; nothing is kept.
@@ -95,31 +160,35 @@ class Backend(Protocol):
         """
         ...
 
+    def stage_pack(self) -> StagedPack:
+        """Begin an empty pack. Memory: what is written to it at a time, or a constant."""
+        ...
+
     def settle(self, staged: Sequence[Staged]) -> None:
         """Return when everything in ``staged`` would survive a power cut."""
         ...
 
     def place(self, staged: Sequence[Staged]) -> None:
-        """Make everything in ``staged`` visible under its digest; what was there is replaced by the same."""
+        """Make everything in ``staged`` visible under its name; what was there is replaced by the same."""
         ...
 
-    def open(self, digest: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+    def open(self, name: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         """The bytes from ``start`` up to, not including, ``stop``. The caller closes it.
 
         :raises NotFound: no such bytes here.
         """
         ...
 
-    def size(self, digest: str) -> int | None:
-        """Bytes kept under ``digest``; None if there are none."""
+    def size(self, name: str) -> int | None:
+        """Bytes kept under ``name``; None if there are none."""
         ...
 
-    def delete(self, digests: Sequence[str]) -> None:
+    def delete(self, names: Sequence[str]) -> None:
         """Remove these; a missing one is fine."""
         ...
 
     def download_url(self, digest: str, *, name: str, media_type: str, life: int) -> str | None:
-        """An address that serves the blob without the app for ``life`` seconds, if the place has such."""
+        """An address that serves the file of a blob without the app for ``life`` seconds, if there is one."""
         ...
 
     def local_path(self, digest: str) -> Path | None:
@@ -127,7 +196,11 @@ class Backend(Protocol):
         ...
 
     def iter_found(self) -> Iterator[Found]:
-        """Everything that is here, in no order. Nothing temporary."""
+        """Every blob that has a file to itself, in no order. Nothing temporary."""
+        ...
+
+    def iter_packs(self) -> Iterator[Found]:
+        """Every pack, in no order. Nothing temporary."""
         ...
 
     def free_bytes(self) -> int | None:
@@ -143,12 +216,28 @@ class Backend(Protocol):
         ...
 
 
-def key_of(digest: str) -> str:
-    """``sha256/<first 2>/<other 62>``: what a file is called comes from its bytes alone.
+def key_of(name: str) -> str:
+    """``sha256/<first 2>/<other 62>`` or ``packs/<first 2>/<other 30>``: no word of a user is in it.
 
     256 folders: at a million blobs a folder holds four thousand, which every file system in use likes.
     """
-    return f"sha256/{digest[:2]}/{digest[2:]}"
+    return f"{'packs' if len(name) == PACK_NAME_LENGTH else 'sha256'}/{name[:2]}/{name[2:]}"
+
+
+def new_pack_name() -> str:
+    """A name that no pack has or ever had."""
+    return secrets.token_hex(PACK_NAME_LENGTH // 2)
+
+
+def bytes_here(place: Place, size_of: Callable[[str], int | None]) -> int | None:
+    """How many bytes are where ``place.size`` ought to be; None if the file is not there.
+
+    :param size_of: the ``size`` of the back end.
+    """
+    size = size_of(place.name)
+    if size is None or not place.is_packed:
+        return size
+    return min(max(0, size - place.start), place.size)
 
 
 def receive(source: Source, expected: Expected, write: Callable[[bytes | memoryview], object]) -> Digests:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import blake3
 
-__all__ = ["PIECE_BYTES", "Digests", "Hasher", "digest_of", "pieces"]
+__all__ = ["PIECE_BYTES", "Digests", "Hasher", "digest_of", "digest_of_bytes", "pieces"]
 
 # A piece is hashed three times and written once while it lies near the processor. From files 256 KiB to 1 MiB
 # cost the same and less or more costs extra; from gunicorn's sockets, which copy what is left over, 1 MiB a
@@ -65,6 +65,13 @@ def digest_of(stream: BinaryIO) -> Digests:
     for piece in pieces(stream):
         hasher.update(piece)
     return hasher.digests()
+
+
+def digest_of_bytes(data: bytes) -> Digests:
+    """The digests of what is in memory; for 4 KiB half the price of a :class:`Hasher`."""
+    return Digests(
+        hashlib.sha256(data).hexdigest(), blake3.blake3(data).hexdigest(), zlib.crc32(data), len(data)
+    )
 
 
 def pieces(stream: BinaryIO, size: int = PIECE_BYTES) -> Iterator[bytes | memoryview]:

@@ -1,9 +1,10 @@
 """Blobs in a folder of this machine.
 
     <root>/sha256/<2 hex>/<62 hex>    a blob, whole and synced, read-only
+    <root>/packs/<2 hex>/<30 hex>     many small blobs, one behind the other; likewise
     <root>/tmp/<random>               an upload on its way; swept when nobody touches it any more
 
-Both are on one file system, so that a rename makes a blob visible at once. Folders are made when first
+All are on one file system, so that a rename makes a blob visible at once. Folders are made when first
 needed: an app that cannot write starts, and says so when somebody uploads.
 """
 
@@ -20,7 +21,17 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from core.errors import NoSpace, NotFound, PulsarError, Unavailable
-from core.storage.backends import Expected, Found, Source, Staged, key_of, receive
+from core.storage.backends import (
+    Expected,
+    Found,
+    Source,
+    Staged,
+    StagedBlob,
+    StagedPack,
+    key_of,
+    new_pack_name,
+    receive,
+)
 from core.storage.digests import Digests
 from core.storage.ranges import FilePart
 
@@ -63,7 +74,7 @@ class Folder:
         self._temporary = root / "tmp"
         self._prefix = f"{root}/"
 
-    def stage(self, source: Source, expected: Expected) -> Staged:
+    def stage(self, source: Source, expected: Expected) -> StagedBlob:
         self._check_space(len(source) if isinstance(source, bytes) else expected.size or 0)
         path, descriptor = self._new_file()
         try:
@@ -76,45 +87,51 @@ class Folder:
             raise
         return _StagedFile(digests, path)
 
+    def stage_pack(self) -> StagedPack:
+        self._check_space(0)
+        return _PackFile(*self._new_file(), self._write)
+
     def settle(self, staged: Sequence[Staged]) -> None:
         with _answering():
             if len(staged) >= _MANY and _syncfs is not None:
                 _sync(str(self._temporary), _sync_file_system)
                 return
             for one in staged:
-                _sync(cast(_StagedFile, one).path, os.fdatasync)
+                _sync(cast(_StagedFile | _PackFile, one).path, os.fdatasync)
 
     def place(self, staged: Sequence[Staged]) -> None:
         folders = set()
         with _answering():
             for one in staged:
-                target = self._prefix + key_of(one.digests.sha256)
-                self._rename(cast(_StagedFile, one).path, target)
+                target = self._prefix + key_of(one.name)
+                file = cast(_StagedFile | _PackFile, one)
+                self._rename(file.path, target)
+                file.placed(target)
                 folders.add(os.path.dirname(target))
             _sync_folders(folders)
 
-    def open(self, digest: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+    def open(self, name: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         try:
-            file = open(self._prefix + key_of(digest), "rb", buffering=0)  # noqa: SIM115 - the caller closes
+            file = open(self._prefix + key_of(name), "rb", buffering=0)  # noqa: SIM115 - the caller closes
         except FileNotFoundError:
-            raise NotFound.of("Blob", digest) from None
+            raise NotFound.of("Blob", name) from None
         except OSError as exc:
             raise _answer(exc) from exc
         return cast(BinaryIO, FilePart(file, start, stop))
 
-    def size(self, digest: str) -> int | None:
+    def size(self, name: str) -> int | None:
         try:
-            return os.stat(self._prefix + key_of(digest)).st_size
+            return os.stat(self._prefix + key_of(name)).st_size
         except FileNotFoundError:
             return None
         except OSError as exc:
             raise _answer(exc) from exc
 
-    def delete(self, digests: Sequence[str]) -> None:
+    def delete(self, names: Sequence[str]) -> None:
         with _answering():
-            for digest in digests:
+            for name in names:
                 with suppress(FileNotFoundError):
-                    os.unlink(self._prefix + key_of(digest))
+                    os.unlink(self._prefix + key_of(name))
 
     def download_url(self, digest: str, *, name: str, media_type: str, life: int) -> str | None:
         return None
@@ -123,14 +140,10 @@ class Folder:
         return self.root / key_of(digest)
 
     def iter_found(self) -> Iterator[Found]:
-        with _answering():
-            for folder in _scan(self.root / "sha256"):
-                for entry in _scan(folder.path):
-                    digest = folder.name + entry.name
-                    if len(digest) == 64:
-                        with suppress(FileNotFoundError):
-                            status = entry.stat()
-                            yield Found(digest, status.st_size, _time(status))
+        return self._iter_files("sha256", 64)
+
+    def iter_packs(self) -> Iterator[Found]:
+        return self._iter_files("packs", 32)
 
     def free_bytes(self) -> int | None:
         with _answering():
@@ -153,6 +166,16 @@ class Folder:
                         if not dry_run:
                             os.unlink(entry.path)
         return count
+
+    def _iter_files(self, kind: str, length: int) -> Iterator[Found]:
+        with _answering():
+            for folder in _scan(self.root / kind):
+                for entry in _scan(folder.path):
+                    name = folder.name + entry.name
+                    if len(name) == length:
+                        with suppress(FileNotFoundError):
+                            status = entry.stat()
+                            yield Found(name, status.st_size, _time(status))
 
     def _check_space(self, size: int) -> None:
         free = self.free_bytes() if self.reserve else None
@@ -184,19 +207,47 @@ class Folder:
             folder = os.path.dirname(target)
             os.makedirs(folder, exist_ok=True)
             _sync(os.path.dirname(folder))
+            _sync(str(self.root))
             os.replace(path, target)
 
 
-class _StagedFile(Staged):
-    """A synced file in ``tmp/``."""
-
-    __slots__ = ("digests", "path")
+class _StagedFile(StagedBlob):
+    """A file in ``tmp/``."""
 
     def __init__(self, digests: Digests, path: str) -> None:
-        self.digests = digests
+        super().__init__(digests)
         self.path = path
 
+    def placed(self, target: str) -> None:
+        """It is there for whoever has the digest."""
+
     def discard(self) -> None:
+        _remove(self.path)
+
+
+class _PackFile(StagedPack):
+    """A file in ``tmp/`` that is being written, and then in ``packs/``."""
+
+    def __init__(self, path: str, descriptor: int, write: Callable[[int, bytes | memoryview], None]) -> None:
+        self.name = new_pack_name()
+        self.path = path
+        self._descriptor = descriptor
+        self._write = write
+
+    def write(self, data: bytes) -> None:
+        self._write(self._descriptor, data)
+
+    def finish(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def placed(self, target: str) -> None:
+        """It is ours alone until a row names it."""
+        self.path = target
+
+    def discard(self) -> None:
+        self.finish()
         _remove(self.path)
 
 

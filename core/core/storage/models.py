@@ -1,11 +1,28 @@
 """What the database knows of blobs: that they are here, whole, and who has sent them."""
 
 from sqlalchemy import BigInteger, ForeignKey
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from core.db import Base, Digest, Timestamp, exact
+from core.db import PK, Base, Digest, Timestamp, exact
+from core.storage.backends import Place
 
-__all__ = ["Blob", "BlobProof"]
+__all__ = ["Blob", "BlobProof", "Pack"]
+
+
+class Pack(Base):
+    """One file that holds many small blobs, one behind the other. It is never changed, only replaced.
+
+    The row comes with those of the first blobs in it; none is ever added. When no blob is left in it, the
+    pack is idle, and the sweep removes it after its grace.
+    """
+
+    __tablename__ = "core_packs"
+
+    id: Mapped[PK]
+    name: Mapped[str] = mapped_column(exact(32), unique=True)  # lower-case hex, by chance
+    size: Mapped[int] = mapped_column(BigInteger)  # B
+    created_at: Mapped[Timestamp]
+    idle_since: Mapped[Timestamp | None]
 
 
 class Blob(Base):
@@ -33,6 +50,18 @@ class Blob(Base):
     verified_at: Mapped[Timestamp | None] = mapped_column(index=True)  # when the bytes were last hashed
     condemned_at: Mapped[Timestamp | None] = mapped_column(index=True)
     damaged_at: Mapped[Timestamp | None]
+    # Where a small blob lies that came with many others; a blob of its own file has neither.
+    pack_id: Mapped[int | None] = mapped_column(ForeignKey(Pack.id), index=True)
+    pack_start: Mapped[int | None] = mapped_column(BigInteger)  # B before it
+
+    pack: Mapped[Pack | None] = relationship()
+
+    @property
+    def place(self) -> Place:
+        """Where its bytes are."""
+        if self.pack is None:
+            return Place(self.digest, 0, self.size)
+        return Place(self.pack.name, self.pack_start or 0, self.size)
 
     @property
     def usable(self) -> bool:

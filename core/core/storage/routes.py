@@ -52,7 +52,7 @@ def get_blob(digest: str) -> Response:
     blob = store().get(digest)
     if request.if_none_match.contains(digest):
         return _describe(Response(status=304), blob, grant)
-    if request.method == "GET" and (answer := _redirect(grant)):
+    if request.method == "GET" and (answer := _redirect(blob, grant)):
         return answer
     return _describe(_send(blob), blob, grant)
 
@@ -109,12 +109,12 @@ def _answer_sent(grant: Grant) -> Response:
     return Response(headers={"Content-Length": str(size), "ETag": f'"{grant.digest}"'})
 
 
-def _redirect(grant: Grant) -> Response | None:
+def _redirect(blob: "Blob", grant: Grant) -> Response | None:
     """The way to the object store, if the bytes are in one and callers may go there."""
     if not current_app.config["STORAGE_S3_REDIRECT"]:
         return None
-    url = store().backend.download_url(
-        grant.digest,
+    url = store().download_url(
+        blob,
         name=grant.name,
         media_type=grant.media_type or "application/octet-stream",
         life=int(grant.until - time.time()),
@@ -128,7 +128,7 @@ def _redirect(grant: Grant) -> Response | None:
 
 def _send(blob: "Blob") -> Response:
     """The bytes, or the part that was asked for, straight from the back end. Memory: one piece."""
-    if store().backend.size(blob.digest) != blob.size:
+    if not store().is_whole(blob):
         # Fewer bytes than announced would be taken for the beginning of the next answer.
         raise Unavailable("The stored bytes of this blob are damaged.", code="damaged")
     part = _wanted_part(blob)

@@ -1,6 +1,7 @@
 """Blobs as objects of an S3-compatible store.
 
     <prefix>/sha256/<2 hex>/<62 hex>    a blob
+    <prefix>/packs/<2 hex>/<30 hex>     many small blobs, one behind the other
     <prefix>/tmp/<random>               a large upload whose digest was not announced, before it is copied
 
 Up to one part an upload waits in memory and is one request; a larger one is a multipart upload, which is
@@ -23,7 +24,17 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from core.errors import NoSpace, NotFound, Unavailable
-from core.storage.backends import Expected, Found, Source, Staged, key_of, receive
+from core.storage.backends import (
+    Expected,
+    Found,
+    Source,
+    Staged,
+    StagedBlob,
+    StagedPack,
+    key_of,
+    new_pack_name,
+    receive,
+)
 from core.storage.digests import Digests
 from core.storage.disposition import content_disposition
 from core.storage.multipart import MAX_PARTS, Upload
@@ -68,17 +79,21 @@ class S3:
     :param bucket: must exist.
     :param prefix: of all keys, without slashes at its ends; may be empty.
     :param part: bytes of a part; S3 wants at least 5 MiB.
+    :param copy: bytes that are copied in one request; more are copied in parts of so many.
     """
 
     many = 500  # some seconds of requests, sixteen at a time
 
-    def __init__(self, client: Any, bucket: str, prefix: str = "", part: int = PART_BYTES) -> None:
+    def __init__(
+        self, client: Any, bucket: str, prefix: str = "", part: int = PART_BYTES, copy: int = COPY_BYTES
+    ) -> None:
         self.client = client
         self.bucket = bucket
         self.part = part
+        self.copy = copy
         self._prefix = f"{prefix}/" if prefix else ""
 
-    def stage(self, source: Source, expected: Expected) -> Staged:
+    def stage(self, source: Source, expected: Expected) -> StagedBlob:
         """See :class:`~core.storage.backends.Backend`.
 
         Memory: two parts. A part is 8 MiB; larger if the size is announced and 10,000 of them would not do.
@@ -93,18 +108,22 @@ class S3:
             raise
         return _StagedObject(digests, upload)
 
+    def stage_pack(self) -> StagedPack:
+        name = new_pack_name()
+        return _PackObject(name, Upload(self, self._key(name), self.part))
+
     def settle(self, staged: Sequence[Staged]) -> None:
         """Nothing to do: S3 answers a part when it keeps it."""
 
     def place(self, staged: Sequence[Staged]) -> None:
-        objects = [cast(_StagedObject, one) for one in staged]
+        objects = [cast(_StagedObject | _PackObject, one) for one in staged]
         if len(objects) == 1:
             self._place(objects[0])
             return
         with ThreadPoolExecutor(_THREADS) as pool:
             list(pool.map(self._place, objects))
 
-    def open(self, digest: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+    def open(self, name: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         if stop is not None and stop <= start:
             return io.BytesIO()
         asked = (
@@ -112,21 +131,21 @@ class S3:
             if start or stop is not None
             else {}
         )
-        with _answering(digest):
-            answer = self.client.get_object(Bucket=self.bucket, Key=self._key(digest), **asked)
+        with _answering(name):
+            answer = self.client.get_object(Bucket=self.bucket, Key=self._key(name), **asked)
         return cast(BinaryIO, _Download(answer["Body"]))
 
-    def size(self, digest: str) -> int | None:
+    def size(self, name: str) -> int | None:
         try:
-            with _answering(digest):
-                answer = self.client.head_object(Bucket=self.bucket, Key=self._key(digest))
+            with _answering(name):
+                answer = self.client.head_object(Bucket=self.bucket, Key=self._key(name))
         except NotFound:
             return None
         return int(answer["ContentLength"])
 
-    def delete(self, digests: Sequence[str]) -> None:
-        for first in range(0, len(digests), 1000):
-            self._delete_keys([self._key(digest) for digest in digests[first : first + 1000]])
+    def delete(self, names: Sequence[str]) -> None:
+        for first in range(0, len(names), 1000):
+            self._delete_keys([self._key(name) for name in names[first : first + 1000]])
 
     def download_url(self, digest: str, *, name: str, media_type: str, life: int) -> str | None:
         wanted = {"Bucket": self.bucket, "Key": self._key(digest), "ResponseContentType": media_type}
@@ -141,10 +160,10 @@ class S3:
         return None
 
     def iter_found(self) -> Iterator[Found]:
-        for item in self._list("sha256/"):
-            digest = item["Key"].removeprefix(f"{self._prefix}sha256/").replace("/", "")
-            if len(digest) == 64:
-                yield Found(digest, item["Size"], item["LastModified"])
+        return self._iter_objects("sha256/", 64)
+
+    def iter_packs(self) -> Iterator[Found]:
+        return self._iter_objects("packs/", 32)
 
     def free_bytes(self) -> int | None:
         return None
@@ -177,15 +196,16 @@ class S3:
         except (ClientError, BotoCoreError) as exc:
             log.warning("a multipart upload was not aborted: %s", exc)
 
-    def delete_temporary(self, key: str) -> None:
-        """Remove an object under ``tmp/``. What cannot be reached now, the sweep finds later."""
+    def delete_quietly(self, key: str) -> None:
+        """Remove an object that nobody knows of. What cannot be reached now, the sweep finds later."""
         try:
             self.client.delete_object(Bucket=self.bucket, Key=key)
         except (ClientError, BotoCoreError) as exc:
-            log.warning("a temporary object was not deleted: %s", exc)
+            log.warning("an object that is not needed was not deleted: %s", exc)
 
-    def _place(self, staged: "_StagedObject") -> None:
-        target, upload = self._key(staged.digests.sha256), staged.upload
+    def _place(self, staged: "_StagedObject | _PackObject") -> None:
+        target, upload = self._key(staged.name), staged.upload
+        staged.placed()
         if not upload.id:
             self.call("put_object", target, Body=bytes(upload.buffer))
             return
@@ -197,19 +217,19 @@ class S3:
         )
         upload.id = ""
         if upload.key != target:
-            self._copy(upload.key, target, staged.digests.size)
-            self.delete_temporary(upload.key)
+            self._copy(upload.key, target, cast(_StagedObject, staged).digests.size)
+            self.delete_quietly(upload.key)
 
     def _copy(self, key: str, target: str, size: int) -> None:
         source = {"Bucket": self.bucket, "Key": key}
-        if size <= COPY_BYTES:
+        if size <= self.copy:
             self.call("copy_object", target, CopySource=source)
             return
-        copy = Upload(self, target, COPY_BYTES)
+        copy = Upload(self, target, self.copy)
         try:
             copy.begin()
-            for start in range(0, size, COPY_BYTES):
-                copy.add_copy(source, start, min(start + COPY_BYTES, size) - 1)
+            for start in range(0, size, self.copy):
+                copy.add_copy(source, start, min(start + self.copy, size) - 1)
             self.call(
                 "complete_multipart_upload", target, UploadId=copy.id, MultipartUpload={"Parts": copy.parts}
             )
@@ -217,8 +237,14 @@ class S3:
             copy.abort()
             raise
 
-    def _key(self, digest: str) -> str:
-        return self._prefix + key_of(digest)
+    def _iter_objects(self, folder: str, length: int) -> Iterator[Found]:
+        for item in self._list(folder):
+            name = item["Key"].removeprefix(self._prefix + folder).replace("/", "")
+            if len(name) == length:
+                yield Found(name, item["Size"], item["LastModified"])
+
+    def _key(self, name: str) -> str:
+        return self._prefix + key_of(name)
 
     def _temporary_key(self) -> str:
         return f"{self._prefix}tmp/{secrets.token_hex(16)}"
@@ -245,17 +271,43 @@ class S3:
                 raise Unavailable
 
 
-class _StagedObject(Staged):
+class _StagedObject(StagedBlob):
     """Bytes in memory, or a multipart upload with all its parts."""
 
-    __slots__ = ("digests", "upload")
-
     def __init__(self, digests: Digests, upload: Upload) -> None:
-        self.digests = digests
+        super().__init__(digests)
         self.upload = upload
+
+    def placed(self) -> None:
+        """It is there for whoever has the digest."""
 
     def discard(self) -> None:
         self.upload.abort()
+
+
+class _PackObject(StagedPack):
+    """The same of a pack, and then the object."""
+
+    def __init__(self, name: str, upload: Upload) -> None:
+        self.name = name
+        self.upload = upload
+        self._placed = False
+
+    def write(self, data: bytes) -> None:
+        self.upload.write(data)
+
+    def finish(self) -> None:
+        self.upload.finish()
+
+    def placed(self) -> None:
+        """It is ours alone until a row names it."""
+        self._placed = True
+
+    def discard(self) -> None:
+        self.upload.abort()
+        if self._placed:
+            self.upload.store.delete_quietly(self.upload.key)
+            self._placed = False
 
 
 class _Download(io.RawIOBase):

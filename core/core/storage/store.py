@@ -10,29 +10,28 @@ The row's lock is what keeps an upload and the sweep apart: both change bytes on
 at any point leaves bytes without a row, or a row already marked as condemned; the next sweep ends both.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import select
 
 from core.db import db, now, own_transaction
 from core.errors import NotFound, Unavailable
-from core.storage.backends import Backend, Expected, Source, Staged
+from core.storage.backends import Backend, Expected, Place, Source, bytes_here
 from core.storage.digests import Digests
 from core.storage.models import Blob, BlobProof
+from core.storage.packing import Batch, Item
+from core.storage.reading import open_place, read_places
 from core.storage.references import Reference, list_references
-from core.storage.rows import batches, usable, write_rows
+from core.storage.registering import change_blobs, record_proofs, register
+from core.storage.rows import batches, make_place, place_columns, usable
 
 __all__ = ["BlobStore"]
 
-# What put_many stages before it is written down, at most: bounds the memory where small blobs wait in it.
-_MANY_BYTES = 64 * 2**20
 # How much of its grace a blob may lose because being asked about did not count as use this time.
 _TOUCH = timedelta(minutes=10)
-
-Item = tuple[str | None, int | None, Source]
 
 
 class BlobStore:
@@ -63,35 +62,34 @@ class BlobStore:
         Memory: one piece for a folder, two parts for S3, whatever the size.
         """
         _end_reading()
-        staged = self.backend.stage(source, Expected(size, max_bytes, digest))
-        self._keep([staged], user_id)
-        return self.get(staged.digests.sha256)
+        batch = Batch(self.backend)
+        stored = batch.add_file(self.backend.stage(source, Expected(size, max_bytes, digest)))
+        self._keep(batch, user_id)
+        return self.get(stored.sha256)
 
     def put_many(self, items: Iterable[Item], *, user_id: int | None = None) -> list[Digests]:
         """Store many, mostly small, blobs; what comes back has their order.
 
-        They are synced, written down and committed some thousands (or 64 MiB) at a time. An error ends
-        it; what was committed by then stays, as if put one by one. The errors are those of :meth:`put`.
+        Small ones share a file (see :mod:`core.storage.packing`). All are synced, written down and committed
+        some thousands (or 64 MiB) at a time. An error ends it; what was committed by then stays, as if put
+        one by one. The errors are those of :meth:`put`.
 
         :param items: ``(digest or None, size or None, bytes or a stream that ends where the blob ends)``,
             each asked for when the one before has been read.
         """
         _end_reading()
         done: list[Digests] = []
-        staged: list[Staged] = []
-        held = 0
+        batch = Batch(self.backend)
         try:
-            for digest, size, source in items:
-                staged.append(self.backend.stage(source, Expected(size, None, digest)))
-                done.append(staged[-1].digests)
-                held += done[-1].size
-                if len(staged) >= self.backend.many or held >= _MANY_BYTES:
-                    self._keep(staged, user_id)
-                    staged, held = [], 0
-            self._keep(staged, user_id)
+            for item in items:
+                done.append(batch.add(item))
+                if batch.is_full:
+                    full, batch = batch, Batch(self.backend)
+                    self._keep(full, user_id)
         except BaseException:
-            _discard(staged)
+            batch.discard()
             raise
+        self._keep(batch, user_id)
         return done
 
     def find(self, digest: str) -> Blob | None:
@@ -143,81 +141,95 @@ class BlobStore:
         for batch in batches(sorted(set(digests))):
             # Mostly there is none; then this stays a reading transaction.
             if found := db.session.scalars(stale.where(Blob.digest.in_(batch))).all():
-                _change(db.session, found, idle_since=at)
+                change_blobs(db.session, found, idle_since=at)
 
     def open(self, digest: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         """The bytes ``start`` to ``stop`` (exclusive) as a stream; the caller closes it.
 
         :raises NotFound: the bytes are not there.
         """
-        return self.backend.open(digest, start, stop)
+        blob = db.session.get(Blob, digest)
+        if blob is None:
+            raise NotFound.of("Blob", digest)
+        try:
+            return open_place(self.backend, blob.place, start, stop)
+        except NotFound:
+            # The sweep may have moved it after we asked where it is.
+            return open_place(self.backend, self._look_again(digest), start, stop)
+
+    def read_many(self, digests: Sequence[str]) -> Iterator[bytes]:
+        """The bytes of many small blobs, in this order: looked up now, read as they are asked for.
+
+        Needs no app context while it reads. Neighbours in a pack are read together. Memory: some MiB.
+
+        :raises NotFound: one is not there, or is not whole; from here, or from the iterator.
+        """
+        places = self._find_places(digests)
+        if missing := next((digest for digest in digests if digest not in places), None):
+            raise NotFound.of("Blob", missing)
+        return read_places(self.backend, [places[digest] for digest in digests])
+
+    def is_whole(self, blob: Blob) -> bool:
+        """Whether as many bytes are there as there should be. Does not read them."""
+        return bytes_here(blob.place, self.backend.size) == blob.size
+
+    def local_path(self, blob: Blob) -> Path | None:
+        """The file that holds this blob and nothing else, if there is one."""
+        return None if blob.place.is_packed else self.backend.local_path(blob.digest)
+
+    def download_url(self, blob: Blob, *, name: str, media_type: str, life: int) -> str | None:
+        """An address that serves the blob without the app for ``life`` seconds, if there is one.
+
+        Never for a small blob that shares its file: the address would open the whole file.
+        """
+        if blob.place.is_packed:
+            return None
+        return self.backend.download_url(blob.digest, name=name, media_type=media_type, life=life)
 
     def references(self, digest: str) -> list[Reference]:
         """Who needs the blob to stay, by table and column."""
         return list_references(db.session, digest)
 
-    def _keep(self, staged: Sequence[Staged], user_id: int | None) -> None:
-        """Write down what was staged and make it visible; discard it if that fails, or is not needed."""
-        unique = {one.digests.sha256: one for one in staged}
+    def _keep(self, batch: Batch, user_id: int | None) -> None:
+        """Write a batch down and make it visible; discard what is not needed, or all if that fails."""
         placed: Collection[str] = ()
+        is_packed = False
         try:
-            self.backend.settle(list(unique.values()))
+            batch.finish()
+            self.backend.settle(list(batch.staged()))
+            if batch.pack is not None:
+                # Nobody knows its name, so no row has to be locked while it becomes visible.
+                self.backend.place([batch.pack])
             with own_transaction() as session:
                 at = now()
-                needed = self._lock_rows(session, [one.digests for one in unique.values()], at)
+                needed, needs_pack = register(session, self.backend, batch, at)
                 if user_id is not None:
-                    _record_proofs(session, unique, user_id, at)
-                self.backend.place([unique[digest] for digest in needed])
-                placed = needed
+                    record_proofs(session, (*batch.files, *batch.packed), user_id, at)
+                self.backend.place([batch.files[digest] for digest in needed])
+                # From here on it stays: if the commit fails, nobody knows how much of it is stored.
+                placed, is_packed = needed, needs_pack
         finally:
-            _discard(
-                [
-                    one
-                    for one in staged
-                    if one.digests.sha256 not in placed or unique[one.digests.sha256] is not one
-                ]
-            )
+            for one in batch.files.values():
+                if one.name not in placed:
+                    one.discard()
+            if batch.pack is not None and not is_packed:
+                batch.pack.discard()
 
-    def _lock_rows(self, session: Session, digests: Sequence[Digests], at: datetime) -> list[str]:
-        """Lock the rows of ``digests``, made where there were none; those whose bytes have to be placed."""
-        ordered = sorted(digests, key=lambda one: one.sha256)
-        new = {"created_at": at, "idle_since": at, "verified_at": at}
-        rows = [
-            {"digest": one.sha256, "size": one.size, "blake3": one.blake3, "crc32": one.crc32, **new}
-            for one in ordered
-        ]
-        write_rows(session, Blob, rows, update=("size", "blake3", "crc32"))
-        needed, revived, known = [], [], []
-        query = select(Blob.digest, Blob.size, Blob.created_at, usable())
-        for batch in batches([one.sha256 for one in ordered]):
-            for digest, size, created_at, sound in session.execute(query.where(Blob.digest.in_(batch))):
-                if created_at == at:
-                    needed.append(digest)
-                elif sound and self.backend.size(digest) == size:
-                    known.append(digest)
-                else:
-                    revived.append(digest)
-        _change(session, known, idle_since=at)
-        _change(session, revived, idle_since=at, verified_at=at, condemned_at=None, damaged_at=None)
-        return needed + revived
+    def _find_places(self, digests: Iterable[str]) -> dict[str, Place]:
+        query = select(*place_columns()).outerjoin(Blob.pack)
+        return {
+            row[0]: make_place(*row)
+            for part in batches(sorted(set(digests)))
+            for row in db.session.execute(query.where(Blob.digest.in_(part)))
+        }
 
-
-def _change(session: Session, digests: Iterable[str], **values: datetime | None) -> None:
-    for batch in batches(digests):
-        session.execute(update(Blob).where(Blob.digest.in_(batch)).values(**values))
-
-
-def _record_proofs(session: Session, digests: Iterable[str], user_id: int, at: datetime) -> None:
-    write_rows(
-        session,
-        BlobProof,
-        [{"user_id": user_id, "digest": digest, "created_at": at} for digest in sorted(digests)],
-    )
-
-
-def _discard(staged: Iterable[Staged]) -> None:
-    for one in staged:
-        one.discard()
+    def _look_again(self, digest: str) -> Place:
+        """Where the blob is by now, whatever the present transaction still sees."""
+        with own_transaction() as session:
+            blob = session.get(Blob, digest)
+            if blob is None:
+                raise NotFound.of("Blob", digest)
+            return blob.place
 
 
 def _end_reading() -> None:

@@ -11,7 +11,8 @@ One sweep, in transactions of its own, a few hundred blobs at a time, beside upl
    anything it knows of refers to it), delete the bytes, commit.
 
 The bytes go before the commit, under the lock: after it an upload could have placed them again. A crash in
-between leaves a condemned row, which the next sweep finishes.
+between leaves a condemned row, which the next sweep finishes. Of a blob in a pack only the row goes; then
+:mod:`core.storage.repacking` looks after the packs.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,10 +24,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core.db import now, own_transaction
-from core.storage.backends import Backend
+from core.storage.backends import Backend, bytes_here
 from core.storage.models import Blob
 from core.storage.references import Referrer, is_referred_to, list_referrers
-from core.storage.rows import BATCH, batches, write_rows
+from core.storage.repacking import remove_idle, remove_unknown, repack
+from core.storage.rows import BATCH, batches, is_kept, write_rows
 
 __all__ = ["SweepReport", "sweep"]
 
@@ -42,13 +44,17 @@ class SweepReport:
 
     :param blobs: blobs nobody referred to; ``bytes``: their size together.
     :param orphans: of these, bytes that no row knew of.
-    :param temporary: remains of interrupted uploads.
+    :param temporary: remains of interrupted uploads, packs that no row knew of among them.
+    :param packs: packs in which nothing was left.
+    :param moved: blobs that were moved out of packs in which little was left.
     """
 
     blobs: int = 0
     bytes: int = 0
     orphans: int = 0
     temporary: int = 0
+    packs: int = 0
+    moved: int = 0
 
     def as_dict(self) -> dict[str, int]:
         """For JSON."""
@@ -66,19 +72,25 @@ def sweep(
     """
     at = at or now()
     cutoff = at - grace
+    left_over = at - max(grace, TEMPORARY_LIFE)
     with own_transaction() as session:
         referrers = list_referrers(session)
     report = SweepReport()
-    report.temporary = backend.sweep_temporary(at - max(grace, TEMPORARY_LIFE), dry_run=dry_run)
+    report.temporary = backend.sweep_temporary(left_over, dry_run=dry_run)
+    report.temporary += remove_unknown(backend, left_over, dry_run=dry_run)
     if dry_run:
         _count(backend, referrers, cutoff, at, report)
         return report
     _note_idle(referrers, at)
     _condemn(referrers, cutoff, at)
-    report.orphans = sum(_adopt(orphans, at) for orphans in _list_orphans(backend, cutoff))
+    for orphans, doubles in _list_strays(backend, cutoff):
+        report.orphans += _adopt(orphans, at)
+        _remove_doubles(backend, doubles)
     for size in remove_condemned(backend, referrers, at):
         report.blobs += 1
         report.bytes += size
+    report.packs = remove_idle(backend, cutoff, at)
+    report.moved = repack(backend, at)
     return report
 
 
@@ -86,8 +98,11 @@ def _note_idle(referrers: Sequence[Referrer], at: datetime) -> None:
     named = is_referred_to(referrers)
     for low, high in _stretches():
         here = and_(Blob.digest >= low, Blob.digest <= high)
-        idle = update(Blob).where(here, Blob.idle_since.is_(None), ~named).values(idle_since=at)
-        busy = update(Blob).where(here, Blob.idle_since.is_not(None), Blob.condemned_at.is_(None), named)
+        # An expression, so that rows are locked in the order of their keys, as uploads do, and not in that of
+        # the index of the column: MariaDB would find them waiting for each other in a ring.
+        new = func.coalesce(Blob.idle_since, None).is_(None)
+        idle = update(Blob).where(here, new, ~named).values(idle_since=at)
+        busy = update(Blob).where(here, Blob.idle_since.is_not(None), is_kept(), named)
         with own_transaction() as session:
             session.execute(idle, execution_options=_QUIET)
             session.execute(busy.values(idle_since=None), execution_options=_QUIET)
@@ -107,7 +122,7 @@ def _stretches(rows: int = 5000) -> Iterator[tuple[str, str]]:
 
 
 def _condemn(referrers: Sequence[Referrer], cutoff: datetime, at: datetime) -> None:
-    due = and_(Blob.condemned_at.is_(None), Blob.idle_since <= cutoff, ~is_referred_to(referrers))
+    due = and_(is_kept(), Blob.idle_since <= cutoff, ~is_referred_to(referrers))
     last = ""
     while True:
         with own_transaction() as session:
@@ -127,25 +142,34 @@ def _locked(condition: ColumnElement[bool], last: str) -> Select[str]:
     return query.with_for_update(skip_locked=True)
 
 
-def _list_orphans(backend: Backend, cutoff: datetime) -> Iterator[list[tuple[str, int]]]:
-    """Bytes without a row, last written before ``cutoff``: (digest, size), in batches."""
+def _list_strays(backend: Backend, cutoff: datetime) -> Iterator[tuple[list[tuple[str, int]], list[str]]]:
+    """Files that no row knows of, last written before ``cutoff``, in batches.
+
+    First (digest, size) of those that have no row at all, then the digests of those whose row says that their
+    bytes are in a pack, where they were put when these had been lost or condemned.
+    """
     for batch in batches(found for found in backend.iter_found() if found.modified_at <= cutoff):
+        query = select(Blob.digest, Blob.pack_id).where(Blob.digest.in_([one.name for one in batch]))
         with own_transaction() as session:
-            rows = set(
-                session.scalars(select(Blob.digest).where(Blob.digest.in_([one.digest for one in batch])))
-            )
-        orphans = sorted((one.digest, one.size) for one in batch if one.digest not in rows)
-        if orphans:
-            yield orphans
+            rows = {digest: pack_id for digest, pack_id in session.execute(query)}
+        orphans = sorted((one.name, one.size) for one in batch if one.name not in rows)
+        doubles = sorted(digest for digest, pack_id in rows.items() if pack_id is not None)
+        if orphans or doubles:
+            yield orphans, doubles
+
+
+def _remove_doubles(backend: Backend, digests: Sequence[str]) -> None:
+    if digests:
+        packed = select(Blob.digest).where(Blob.digest.in_(digests), Blob.pack_id.is_not(None))
+        with own_transaction() as session:
+            backend.delete(session.scalars(packed.order_by(Blob.digest).with_for_update()).all())
 
 
 def _adopt(orphans: Iterable[tuple[str, int]], at: datetime) -> int:
-    rows = [
-        {"digest": digest, "size": size, "blake3": "", "crc32": 0, "created_at": at, "condemned_at": at}
-        for digest, size in orphans
-    ]
+    rows = [{"digest": digest, "size": size} for digest, size in orphans]
+    same = {"blake3": "", "crc32": 0, "created_at": at, "condemned_at": at}
     with own_transaction() as session:
-        write_rows(session, Blob, rows)
+        write_rows(session, Blob, rows, same=same)
     return len(rows)
 
 
@@ -165,14 +189,14 @@ def remove_condemned(backend: Backend, referrers: Sequence[Referrer], at: dateti
 def _remove(
     session: Session, backend: Backend, referrers: Sequence[Referrer], digests: Sequence[str], at: datetime
 ) -> list[int]:
-    condemned = select(Blob.digest, Blob.size).where(Blob.digest.in_(digests))
-    rows = {digest: size for digest, size in session.execute(condemned.where(~is_referred_to(referrers)))}
+    condemned = select(Blob.digest, Blob.size, Blob.pack_id).where(Blob.digest.in_(digests))
+    rows = {row.digest: row for row in session.execute(condemned.where(~is_referred_to(referrers)))}
     removed = _delete_rows(session, list(rows))
     for digest in digests:
         if digest not in removed:
             _pardon(session, backend, digest, at)
-    backend.delete(sorted(removed))
-    return [rows[digest] for digest in removed]
+    backend.delete(sorted(digest for digest in removed if rows[digest].pack_id is None))
+    return [rows[digest].size for digest in removed]
 
 
 def _delete_rows(session: Session, digests: Sequence[str]) -> set[str]:
@@ -191,7 +215,7 @@ def _pardon(session: Session, backend: Backend, digest: str, at: datetime) -> No
     """Somebody refers to it after all. Its bytes are still there, unless a sweep was killed in mid-step."""
     blob = session.get_one(Blob, digest)
     blob.condemned_at, blob.idle_since = None, at
-    if backend.size(digest) != blob.size:
+    if bytes_here(blob.place, backend.size) != blob.size:
         blob.damaged_at = at
 
 
@@ -204,7 +228,7 @@ def _count(
         report.blobs, report.bytes = session.execute(
             select(func.count(), func.coalesce(func.sum(Blob.size), 0)).where(due)
         ).one()
-    for orphans in _list_orphans(backend, cutoff):
+    for orphans, _ in _list_strays(backend, cutoff):
         report.orphans += len(orphans)
         report.blobs += len(orphans)
         report.bytes += sum(size for _, size in orphans)

@@ -11,6 +11,7 @@ from core.db import now
 from core.errors import BadRequest, NotFound, TooLarge
 from core.storage import digest_of
 from core.storage.backends import Expected
+from core.storage.s3 import S3
 
 MiB = 2**20
 SMALL = b"a small blob"
@@ -72,7 +73,7 @@ def test_what_is_placed_can_be_read_back(backend, data, declared, stream):
     with backend.open(digest) as found:
         assert found.read() == data
     assert backend.size(digest) == len(data)
-    assert [(one.digest, one.size) for one in backend.iter_found()] == [(digest, len(data))]
+    assert [(one.name, one.size) for one in backend.iter_found()] == [(digest, len(data))]
     assert backend.sweep_temporary(now() + timedelta(days=1)) == 0
 
 
@@ -167,7 +168,7 @@ def test_many_are_placed_together(backend):
     backend.settle(staged)
     backend.place(staged)
 
-    assert {one.digest for one in backend.iter_found()} == {sha256(data) for data in blobs}
+    assert {one.name for one in backend.iter_found()} == {sha256(data) for data in blobs}
 
 
 def test_what_is_not_there_is_said_so(backend):
@@ -182,7 +183,7 @@ def test_deleting_removes_and_does_not_mind_what_is_gone(backend):
 
     backend.delete([*digests[:3], sha256(b"nobody sent this")])
 
-    assert {one.digest for one in backend.iter_found()} == set(digests[3:])
+    assert {one.name for one in backend.iter_found()} == set(digests[3:])
     backend.delete([])
 
 
@@ -216,6 +217,52 @@ def test_s3_gives_an_address_that_serves_the_blob_itself(s3):
         assert answer.read() == LARGE[5:10]
         assert answer.headers["Content-Type"] == "image/png"
         assert "filename*=UTF-8''Gr%C3%B6%C3%9Fe.bin" in answer.headers["Content-Disposition"]
+
+
+def test_what_is_too_large_to_be_copied_at_once_is_copied_in_parts(s3):
+    in_parts = S3(s3.client, s3.bucket, "some/prefix", part=s3.part, copy=5 * MiB)
+
+    digest = keep(in_parts, LARGE)  # of which nobody announced the digest
+
+    with s3.open(digest) as found:
+        assert found.read() == LARGE
+    head = s3.client.head_object(Bucket=s3.bucket, Key=f"some/prefix/sha256/{digest[:2]}/{digest[2:]}")
+    assert head["ETag"].strip('"').endswith("-3"), "three parts"
+    assert s3.sweep_temporary(now() + timedelta(days=1)) == 0
+
+
+def test_a_pack_is_a_file_like_any_other(backend):
+    pack = backend.stage_pack()
+    for data in (SMALL, LARGE, SMALL):
+        pack.write(data)
+    pack.finish()
+    assert backend.size(pack.name) is None, "nothing is visible before it is placed"
+    backend.settle([pack])
+    backend.place([pack])
+
+    size = len(LARGE) + 2 * len(SMALL)
+    assert [(one.name, one.size) for one in backend.iter_packs()] == [(pack.name, size)]
+    assert list(backend.iter_found()) == []
+    with backend.open(pack.name, len(SMALL) + 5, len(SMALL) + 9) as part:
+        assert part.read() == LARGE[5:9]
+    pack.discard()
+    pack.discard()
+    assert list(backend.iter_packs()) == []
+    assert_nothing_is_left(backend)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_a_discarded_pack_leaves_nothing(backend, data, finished):
+    pack = backend.stage_pack()
+    pack.write(data)
+    if finished:
+        pack.finish()
+
+    pack.discard()
+
+    assert list(backend.iter_packs()) == []
+    assert_nothing_is_left(backend)
 
 
 def test_a_folder_has_no_such_address_but_a_file(folder):

@@ -1,5 +1,6 @@
 """Full, read-only, unreachable: a clear error, and nothing half-kept."""
 
+import hashlib
 import io
 import os
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 from core.db import now
 from core.errors import NoSpace, Unavailable
+from core.storage import BlobStore
 from core.storage.backends import Expected
 from core.storage.folder import Folder
 from core.storage.s3 import S3, connect
@@ -65,6 +67,17 @@ def test_a_full_disk_is_said_so_and_nothing_stays(mount):
     assert [one.size for one in folder.iter_found()] == [4]
     again = folder.stage(io.BytesIO(b"x" * MiB), Expected())  # what was written before is free again
     again.discard()
+
+
+def test_a_disk_that_fills_up_under_many_small_blobs_keeps_none_of_them(mount, clean_database):
+    store = BlobStore(Folder(mount("size=2m")))
+
+    with pytest.raises(NoSpace):
+        store.put_many((None, None, b"%d" % number * 10_000) for number in range(200))
+
+    assert [path for path in store.backend.root.rglob("*") if path.is_file()] == []
+    assert store.present([hashlib.sha256(b"0" * 10_000).hexdigest()]) == set()
+    store.put_many((None, None, b"%d" % number * 10_000) for number in range(20, 50))
 
 
 def test_a_limit_of_the_process_is_no_space_too(tmp_path):

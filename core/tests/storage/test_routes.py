@@ -305,6 +305,26 @@ def test_uploads_reach_the_object_store(client, site_store, s3, make_link):
         assert found.read() == DATA
 
 
+@pytest.mark.parametrize("place", ["folder", "s3"])
+def test_a_blob_that_shares_its_file_is_served_alone(client, site_store, make_link, place, request):
+    store = site_store(request.getfixturevalue(place))
+    blobs = [b"%03d of many" % number for number in range(30)]
+    digest = store.put_many((None, None, data) for data in blobs)[7].sha256
+    link = make_link.download(digest)
+
+    found = client.get(link)
+    assert (found.status_code, found.data) == (200, blobs[7])
+    assert found.headers["Content-Length"] == str(len(blobs[7]))
+    assert found.headers["ETag"] == f'"{digest}"'
+    assert client.head(link).headers["Content-Length"] == str(len(blobs[7]))
+    part = client.get(link, headers={"Range": "bytes=-4"})
+    assert (part.status_code, part.data) == (206, b"many")
+    assert part.headers["Content-Range"] == "bytes 7-10/11"
+    assert client.get(link, headers={"Range": "bytes=11-"}).status_code == 416
+    store.backend.delete([one.name for one in store.backend.iter_packs()])
+    assert client.get(link).status_code == 503
+
+
 def test_links_use_the_public_address(app):
     with app.test_request_context(base_url="http://inside:5000/"):
         assert storage.links().download(DIGEST).startswith(f"http://inside:5000/blobs/{DIGEST}?")
