@@ -12,9 +12,11 @@ from sqlalchemy import ColumnElement, exists, false, select
 from core import sharing
 from core.db import db
 from core.errors import BadRequest, Conflict, Forbidden, NotFound
+from core.events import emit
 from core.identity import Identity
 from core.sharing import Audience, Grant, Level
 from core.users.models import User
+from registry.events import RegistryEvents
 from registry.models import Package
 
 __all__ = [
@@ -102,15 +104,14 @@ def grant(package: Package, name: str, identity: Identity) -> None:
     """
     if name in OPEN:
         check_allowed(name)
-        audience, level = OPEN[name]
-        if not _holds(package, audience, level):
-            sharing.share(package, audience, level, granted_by=identity.user_id)
-            return
+        (audience, level), subject_id = OPEN[name], sharing.NOBODY
+    else:
+        user = _get_user(name)
+        audience, level, subject_id = Audience.USER, Level.READ, user.id
+    if subject_id == package.owner_id or _holds(package, audience, level, subject_id):
         raise Conflict("The user already has access")
-    user = _get_user(name)
-    if user.id == package.owner_id or _holds(package, Audience.USER, Level.READ, user.id):
-        raise Conflict("The user already has access")
-    sharing.share(package, Audience.USER, Level.READ, subject_id=user.id, granted_by=identity.user_id)
+    sharing.share(package, audience, level, subject_id=subject_id, granted_by=identity.user_id)
+    _announce(package, name, granted=True)
 
 
 def revoke(package: Package, name: str) -> None:
@@ -127,6 +128,13 @@ def revoke(package: Package, name: str) -> None:
         taken = sharing.revoke(package, Audience.USER, user.id)
     if not taken:
         raise NotFound(f"User {name} has no access")
+    _announce(package, name, granted=False)
+
+
+def _announce(package: Package, name: str, *, granted: bool) -> None:
+    owner = db.session.scalar(select(User.username).where(User.id == package.owner_id))
+    target = f"package:{owner}/{package.name}"
+    emit(RegistryEvents.ACCESS_CHANGED, target=target, user=name, granted=granted)
 
 
 def get_access(package: Package, name: str) -> None:

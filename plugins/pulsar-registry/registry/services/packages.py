@@ -11,10 +11,12 @@ from sqlalchemy.orm import Session
 from core import sharing
 from core.db import db
 from core.errors import Forbidden
+from core.events import emit
 from core.identity import Identity
 from core.sharing import Level
 from core.users.models import User
 from registry.errors import no_such_package
+from registry.events import RegistryEvents
 from registry.models import Package
 from registry.services import access
 
@@ -114,3 +116,4 @@ def delete_package(identity: Identity, owner: str, name: str) -> None:
     package = require_owner(seen, "Only the package owner can delete packages.")
     sharing.revoke_all(package)
     db.session.execute(delete(Package).where(Package.id == package.id))
+    emit(RegistryEvents.PACKAGE_DELETED, target=f"package:{owner}/{name}")

@@ -17,10 +17,12 @@ from sqlalchemy import select
 from core import storage
 from core.db import db, now
 from core.errors import BadRequest, Forbidden
+from core.events import emit
 from core.identity import Identity
 from core.storage.rows import batches, write_rows
 from core.users.models import User
 from registry.errors import WrongObjects
+from registry.events import RegistryEvents
 from registry.manifest import BadTree, Tree, check_tree, find_objects, top_hash
 from registry.models import LogEntry, Package, PackageObject, Revision
 from registry.services import access, objects
@@ -181,6 +183,7 @@ def _write(identity: Identity, push: Push, tree: Tree, stored: str) -> None:
     package.updated_at = moment
     if push.description:
         package.description = push.description
+    emit(RegistryEvents.PACKAGE_PUSHED, target=f"package:{push.owner}/{push.name}", hash=push.digest)
     db.session.flush()
 
 
@@ -202,6 +205,7 @@ def _lock_or_create(identity: Identity, push: Push) -> Package:
     )
     db.session.add(package)
     db.session.flush()  # a unique constraint refuses the second of two; it then finds the first's
+    emit(RegistryEvents.PACKAGE_CREATED, target=f"package:{push.owner}/{push.name}", shared=push.opened)
     for name in push.opened:
         access.open_package(package, name, identity)
     return package

@@ -8,8 +8,10 @@ from sqlalchemy.orm import aliased
 
 from core.db import db, now
 from core.errors import BadRequest, Forbidden, NotFound
+from core.events import emit
 from core.identity import Identity
 from core.users.models import User
+from registry.events import RegistryEvents
 from registry.models import Revision, Tag
 from registry.services.packages import get_package, require_owner
 from registry.services.revisions import get_revision_id
@@ -36,6 +38,7 @@ def set_tag(identity: Identity, owner: str, name: str, tag: str, digest: str) ->
         found = Tag(package_id=seen.package.id, name=tag, created_by=identity.user_id, created_at=moment)
         db.session.add(found)
     found.revision_id, found.updated_by, found.updated_at = revision_id, identity.user_id, moment
+    emit(RegistryEvents.TAG_CHANGED, target=f"package:{owner}/{name}", tag=tag, hash=digest)
     db.session.flush()
 
 
@@ -71,6 +74,7 @@ def delete_tag(identity: Identity, owner: str, name: str, tag: str) -> None:
     if found is None:
         raise NotFound(f"Package {owner}/{name} tag {tag!r} does not exist")
     db.session.delete(found)
+    emit(RegistryEvents.TAG_CHANGED, target=f"package:{owner}/{name}", tag=tag, hash=None)
     db.session.flush()
 
 

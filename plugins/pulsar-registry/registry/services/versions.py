@@ -9,8 +9,10 @@ from sqlalchemy import select
 
 from core.db import db, now
 from core.errors import BadRequest, Conflict, NotFound
+from core.events import emit
 from core.identity import Identity
 from core.users.models import User
+from registry.events import RegistryEvents
 from registry.models import Revision, Version
 from registry.services.packages import get_package, require_owner
 from registry.services.revisions import get_revision_id
@@ -40,6 +42,12 @@ def add_version(identity: Identity, owner: str, name: str, version: str, digest:
             created_by=identity.user_id,
             created_at=now(),
         )
+    )
+    emit(
+        RegistryEvents.VERSION_CREATED,
+        target=f"package:{owner}/{name}",
+        version=version.strip(),
+        hash=digest,
     )
     db.session.flush()
 
