@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from flask import Flask, Request, Response, g
+from flask import Flask, Request, Response
 from flask.globals import app_ctx, request_ctx
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask.typing import ResponseReturnValue
@@ -18,15 +18,17 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from core import db as database
 from core import errors, logs, migrations, plugins, storage
-from core.blueprint import Mount, mount_of
-from core.config import Config, Settings, find_instance_path, read_sources, resolve
+from core.authentication import authenticate
+from core.blueprint import mount_of
+from core.config import Settings, find_instance_path, read_sources, resolve
 from core.db import db
-from core.identity import ANONYMOUS, authenticate
+from core.identity import ANONYMOUS
 from core.mounting import add_commands, add_plugins
 from core.paths import check_mounts, close_failed, first_segments, misrouted
 from core.plugins import BrokenPlugins, Failure, Plugin, find_plugins, hook_calls, load_plugins
 from core.requests import guard
 from core.responses import add_headers, envelop
+from core.settings import Config
 from core.site import Site, site_of
 
 __all__ = ["Pulsar", "create_app"]
@@ -39,7 +41,7 @@ class _LazyCookie(SecureCookieSessionInterface):
     """Flask's signed cookie, looked at only where there is one: most callers of an API send none."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        if self.get_cookie_name(app) in request.cookies or not app.secret_key:
+        if "HTTP_COOKIE" in request.environ or not app.secret_key:
             return super().open_session(app, request)
         return self.session_class()
 
@@ -58,18 +60,23 @@ class Pulsar(Flask):
     session_interface = _LazyCookie()
 
     def preprocess_request(self) -> ResponseReturnValue | None:
-        _begin()
+        _begin(self)
         return super().preprocess_request()
 
     def dispatch_request(self) -> ResponseReturnValue:
         answer = super().dispatch_request()
-        if db.in_use:
-            db.session.commit()
+        if session := db.opened:
+            session.commit()
         return answer
 
+    def process_response(self, response: Response) -> Response:
+        response = super().process_response(response)
+        _finish(response)
+        return response
+
     def handle_user_exception(self, e: Exception) -> Any:
-        if db.in_use:
-            db.session.rollback()
+        if session := db.opened:
+            session.rollback()
         return super().handle_user_exception(e)
 
 
@@ -125,7 +132,6 @@ def _bare_app(instance: Path, settings: Settings) -> Pulsar:
     migrations.init_app(app)
     errors.init_app(app)
     storage.init_app(app, instance)
-    app.after_request(_finish)
     if hops := app.config["TRUSTED_PROXIES"]:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops
@@ -146,9 +152,10 @@ def _make_ready(app: Pulsar, excluded: Mapping[str, Failure]) -> list[Failure]:
     site.segments = first_segments(app)
     for warning in site.settings.warnings:
         log.warning("%s", warning)
-    for permission in app.config["ANONYMOUS_PERMISSIONS"]:
-        if permission not in site.permissions:
-            log.warning("ANONYMOUS_PERMISSIONS: there is no permission %s", permission)
+    for setting in ("ANONYMOUS_PERMISSIONS", "LOCKED_ACCOUNT_PERMISSIONS", "BASIC_PERMISSIONS"):
+        for permission in app.config[setting]:
+            if permission not in site.permissions:
+                log.warning("%s: there is no permission %s", setting, permission)
     if failures := add_commands(app, loaded):
         return failures
     with app.app_context():
@@ -160,27 +167,27 @@ def _make_ready(app: Pulsar, excluded: Mapping[str, Failure]) -> list[Failure]:
     return failures
 
 
-def _begin() -> None:
+def _begin(app: Pulsar) -> None:
     """Give the request its id, its limits and its identity; refuse it if its route wants another."""
-    # The proxies are looked up once: each use of one costs as much as a line of this function.
-    app, request, state = app_ctx.app, request_ctx.request, app_ctx.g
+    # The proxies are looked up once and what they hold is handed on: each use of one costs as much as a
+    # line of this function.
+    site, request, state = site_of(app), request_ctx.request, app_ctx.g
     state.started = time.perf_counter()
     given = request.headers.get("X-Request-Id")
     state.request_id = given if given and REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     state.identity = ANONYMOUS
-    mount = state.mount = mount_of(app, request.path, request.blueprint)
-    error = state.error = misrouted(mount, request)
+    mount = state.mount = mount_of(site, request.path, request.blueprint)
+    error = state.error = misrouted(site, mount, request)
     request.max_content_length = mount.max_body_bytes or app.config["MAX_CONTENT_LENGTH"]
-    state.identity = authenticate(mount)
+    state.identity = authenticate(site, mount, request)
     if error is not None:
         raise error
-    if request.routing_exception is None and not state.identity.authenticated:
-        guard()
+    if not state.identity.authenticated:
+        guard(app, request)
 
 
-def _finish(response: Response) -> Response:
-    mount: Mount = g.mount
-    response = envelop(response, mount)
-    add_headers(response)
-    logs.log_request(response)
-    return response
+def _finish(response: Response) -> None:
+    request, state = request_ctx.request, app_ctx.g
+    envelop(response, state)
+    add_headers(response, state)
+    logs.log_request(request, response, state)

@@ -9,6 +9,7 @@ from flask import Response
 
 if TYPE_CHECKING:
     from core.errors import PulsarError
+    from core.site import Site
 
 __all__ = ["BARE", "Blueprint", "Mount", "mount_of"]
 
@@ -84,14 +85,13 @@ class Mount:
 CORE = Mount(plugin="core", prefix="")
 
 
-def mount_of(app: flask.Flask, path: str, blueprint: str | None) -> Mount:
+def mount_of(site: "Site", path: str, blueprint: str | None) -> Mount:
     """Whose request this is: by the blueprint that routing chose, else by the longest owned path.
 
     A plugin that is mounted at ``/`` has no right to the first segments of core and of other plugins.
     """
-    site = app.extensions["pulsar"]
-    mounts: dict[str, Mount] = site.mounts
-    owner: str | None = site.segments.get(path.split("/", 2)[1])
+    mounts = site.mounts
+    owner = site.segments.get(path.split("/", 2)[1])
     if blueprint is not None:
         mount = mounts.get(blueprint.partition(".")[0], CORE)
         if mount.prefix or mount.plugin == "core" or owner in (None, mount.plugin):

@@ -8,7 +8,6 @@ the one below; their names start with the plugin's name in upper case.
 import difflib
 import json
 import os
-import re
 import runpy
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -17,17 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error
 from dotenv import dotenv_values
 from flask import Flask
 from flask.cli import NoAppException
 from marshmallow import ValidationError, fields, validate
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 __all__ = [
-    "Config",
     "ConfigError",
     "Setting",
     "Settings",
@@ -40,7 +34,6 @@ __all__ = [
 # Variables with the site's prefix that are not settings: they are read before there is a configuration,
 # or belong to the client.
 NOT_SETTINGS = ("PULSAR_INSTANCE_PATH", "PULSAR_CLIENT_", "PULSAR_TEST_", "PULSAR_TRACE_HOOKS")
-PREFIX = re.compile(r"/?|/?[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/?", re.ASCII)
 DRIVERS = {  # what other systems call the databases, and the driver this site brings
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
@@ -80,13 +73,14 @@ class Setting:
     check: Callable[[Any], None] | None = None
     secret: bool = False
     aliases: tuple[str, ...] = ()
+    nullable: bool = False  # None is a value too: it switches off what is set here
 
     def load(self, value: Any) -> Any:
         """``value`` as this setting holds it.
 
         :raises ValidationError: if it is of another type or out of range.
         """
-        if value is None and self.default is None:
+        if value is None and (self.nullable or self.default is None):
             return None
         return self._field().deserialize(value)
 
@@ -131,117 +125,6 @@ class _Collection(fields.Field[Any]):
         if not isinstance(value, list | tuple | set | frozenset):
             raise ValidationError("Not a list.")
         return self.kind(value)
-
-
-def _check_prefixes(value: dict[str, str]) -> None:
-    for plugin, prefix in value.items():
-        if plugin == "core":
-            raise ValidationError("core has its fixed place.")
-        if not PREFIX.fullmatch(prefix):
-            raise ValidationError(f"{prefix!r} is not a path.")
-
-
-def _check_database(value: str) -> None:
-    try:
-        make_url(value).get_dialect().import_dbapi()
-    except (ArgumentError, NoSuchModuleError, ImportError):
-        raise ValidationError("Not the address of a database that can be used.") from None
-
-
-def _check_argon2(value: dict[str, Any]) -> None:
-    try:
-        PasswordHasher(**value)
-    except (TypeError, ValueError, Argon2Error) as exc:
-        raise ValidationError(str(exc)) from None
-
-
-class Config:
-    """Settings of core. Paths that are not absolute are below the instance folder."""
-
-    PLUGINS = Setting(
-        [], "Plugins to load, by the names of their entry points. core is always loaded.", item=str
-    )
-    PLUGIN_FAILURE = Setting(
-        "abort", "What a broken plugin does: stop the start, or be left out.", choices=("abort", "skip")
-    )
-    URL_PREFIXES = Setting(
-        {},
-        "Where plugins are mounted, e.g. {'cart': '/'}; otherwise where they ask to be.",
-        item=str,
-        check=_check_prefixes,
-    )
-    PUBLIC_URL = Setting("", "Address of the site as users type it; empty: taken from each request.")
-    SECRET_KEY = Setting("", "Signs links and sessions. Changing it invalidates them.", secret=True)
-    SQLALCHEMY_DATABASE_URI = Setting(
-        "sqlite:///pulsar.db",
-        "The database: SQLite, PostgreSQL or MariaDB.",
-        check=_check_database,
-        secret=True,
-        aliases=("DATABASE_URL",),
-    )
-    ARGON2_PARAMETERS = Setting(
-        {},
-        "Cost of a password's digest, by argon2-cffi's names; empty: its defaults.",
-        item=int,
-        check=_check_argon2,
-    )
-    REQUIRE_MIGRATED = Setting(False, "Refuse to serve while a migration is pending.")
-    MAX_CONTENT_LENGTH = Setting(4 * 2**20, "Largest JSON body, unzipped.", unit="B", minimum=1024)
-    TRUSTED_PROXIES = Setting(
-        0, "Proxies in front whose X-Forwarded headers are believed.", minimum=0, maximum=16
-    )
-    ANONYMOUS_PERMISSIONS = Setting([], "Permissions of callers without credentials.", item=str)
-    WEB_PROCESSES = Setting(2, "Processes that answer requests.", unit="processes", minimum=1, maximum=256)
-    WEB_THREADS = Setting(
-        8, "Requests that each of them answers at a time.", unit="threads", minimum=1, maximum=256
-    )
-    JOBS_THREADS = Setting(
-        2, "Jobs that one worker process does at a time.", unit="threads", minimum=1, maximum=256
-    )
-    JOBS_POLL_INTERVAL = Setting(
-        0.5, "How often an idle worker looks for jobs.", unit="s", minimum=0.01, maximum=60
-    )
-    JOBS_SWEEP_INTERVAL = Setting(
-        2.0,
-        "How often periodic jobs, and jobs nobody was told of, are looked for.",
-        unit="s",
-        minimum=0.1,
-        maximum=60,
-    )
-    JOBS_GRACE = Setting(10.0, "How long a worker that stops waits for its jobs.", unit="s", minimum=0)
-    JOBS_KEEP = Setting(30 * 24 * 3600, "How long finished jobs are kept.", unit="s", minimum=60)
-    JOBS_BROKER_URL = Setting("", "Redis that tells Celery workers of new jobs; empty: none.", secret=True)
-    STORAGE_URL = Setting(
-        "file:blobs",
-        "Where blobs are kept: file:<folder>, or s3://<bucket>/<prefix> of an S3-compatible store.",
-    )
-    STORAGE_RESERVE_BYTES = Setting(
-        0,
-        "Space that stays free in the blob folder; uploads that would go below are refused.",
-        "B",
-        minimum=0,
-    )
-    STORAGE_LINK_LIFE = Setting(24 * 3600, "How long a signed link to a blob is good.", "s", minimum=1)
-    STORAGE_SWEEP_GRACE = Setting(
-        48 * 3600,
-        "How long a blob stays after nothing refers to it any more. Longer than links live, or they break.",
-        "s",
-        minimum=0,
-    )
-    STORAGE_S3_ENDPOINT = Setting("", "Address of the S3-compatible store; empty: Amazon's.")
-    STORAGE_S3_REGION = Setting("", "Region of the bucket; empty: as boto3 finds it.")
-    STORAGE_S3_ACCESS_KEY = Setting("", "Access key; empty: as boto3 finds it.", secret=True)
-    STORAGE_S3_SECRET_KEY = Setting("", "Secret of the access key.", secret=True)
-    STORAGE_S3_REDIRECT = Setting(
-        True,
-        "Send downloads to the object store. Switch off if callers cannot reach it: the site passes them on.",
-    )
-    DEBUG = Setting(False, "Flask's development mode; never on a public site.", aliases=("FLASK_DEBUG",))
-    TESTING = Setting(False, "Set by the test kit.")
-    LOG_LEVEL = Setting(
-        "INFO", "Least severe line that is logged.", choices=("DEBUG", "INFO", "WARNING", "ERROR")
-    )
-    LOG_FORMAT = Setting("text", "Form of a log line.", choices=("text", "json"))
 
 
 @dataclass

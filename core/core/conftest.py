@@ -31,7 +31,15 @@ from core.identity import digest_of
 from core.plugins import find_plugins
 from core.testing import make_database, why_not
 from core.users import services
-from core.users.models import LOWEST_CLASS, ApiKey, User, UserClass, UserPermission
+from core.users.models import (
+    LOWEST_CLASS,
+    ApiKey,
+    SecondaryClass,
+    SecondaryClassMember,
+    User,
+    UserClass,
+    UserPermission,
+)
 
 CODE_1 = "abcdefghijklmnopqrstuvwx"
 CODE_2 = "bcdefghijklmnopqrstuvwxy"
@@ -140,7 +148,7 @@ def _empty_tables() -> None:
 
 def _add_base_data() -> None:
     moment = now()
-    db.session.add(UserClass(id=LOWEST_CLASS, name="User"))
+    db.session.add_all([UserClass(id=LOWEST_CLASS, name="User"), SecondaryClass(id=1, name="FLS")])
     db.session.flush()
     hasher = services.passwords()
     for number, name in enumerate(("user_one", "user_two", "user_three"), start=1):
@@ -156,6 +164,7 @@ def _add_base_data() -> None:
             )
         )
     db.session.flush()
+    db.session.add(SecondaryClassMember(user_id=1, secondary_class_id=1))
     scope = ["sample_permission", "sample_2_permission", "sample_3_permission"]
     keys: list[tuple[str, str, int, dict[str, Any]]] = [
         ("abcdefghij", CODE_1, 1, {"permissions": scope}),
@@ -172,7 +181,8 @@ def _add_base_data() -> None:
         db.session.add(key)
     if db.engine.dialect.name == "postgresql":
         # Numbers that were given do not move the sequence; the next user would get 1 again.
-        db.session.execute(text("SELECT setval(pg_get_serial_sequence('core_users', 'id'), 3)"))
+        for table, last in (("core_users", 3), ("core_user_classes", 1), ("core_secondary_classes", 1)):
+            db.session.execute(text(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {last})"))
     db.session.commit()
 
 

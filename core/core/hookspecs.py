@@ -6,14 +6,16 @@ exempts hooks of plugins that may be absent. A plugin declares hooks of its own 
 """
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 if TYPE_CHECKING:
     import click
-    from flask import Flask
+    from flask import Flask, Request
 
+    from core.authentication import Claim
+    from core.models import Event
 
 __all__ = ["hookimpl", "hookspec"]
 
@@ -34,3 +36,18 @@ def register_health_checks() -> Iterable[tuple[str, Callable[[], str], bool]]:  
 @hookspec
 def app_ready(app: "Flask") -> None:
     """Called once, when every plugin is in place and before the first request."""
+
+
+@hookspec
+def event(name: str, payload: dict[str, Any], event: "Event") -> None:
+    """Called after the commit for each thing that happened, in a transaction of its own, at least once."""
+
+
+@hookspec(firstresult=True)
+def authenticate_request(request: "Request") -> "Claim | None":
+    """Say whom a credential stands for that core does not know, or None if there is none of yours."""
+
+
+@hookspec
+def reserved_usernames() -> Iterable[str]:  # type: ignore[empty-body]
+    """Return names, in lower case, that nobody can register with, in whatever case."""

@@ -16,26 +16,34 @@ from functools import cache
 from typing import Final
 
 from flask import Request, g
-from flask.globals import request_ctx
 from sqlalchemy import Dialect, bindparam, select, update
 from sqlalchemy.exc import OperationalError
-from werkzeug.datastructures import Authorization
 
-from core.blueprint import BARE, Mount
 from core.db import change, db, now, own_transaction
 from core.errors import AccountDisabled, AccountLocked, Forbidden, KeyScope, Unauthenticated
-from core.permissions import GOD_MODE
-from core.site import current_site
-from core.users.models import ApiKey, ClassPermission, User, UserPermission
+from core.models import Event
+from core.permissions import GOD_MODE, CorePermissions
+from core.rights import granted_to, locked_permissions, rights_of
+from core.site import Site, current_site
+from core.users.models import ApiKey, User
 
 __all__ = [
     "ANONYMOUS",
+    "API_KEY",
+    "OPERATOR",
+    "PASSWORD",
+    "SESSION",
     "Identity",
     "anonymous",
-    "authenticate",
+    "by_key",
     "current_identity",
     "digest_of",
+    "expiry_event",
     "granted_to",
+    "identity_of",
+    "keep_warm",
+    "still_good",
+    "touch",
 ]
 
 log = logging.getLogger(__name__)
@@ -43,6 +51,10 @@ log = logging.getLogger(__name__)
 HASH_LENGTH: Final = 10  # characters of a key that are its public identifier
 MIN_KEY_LENGTH: Final = 34  # hash and the shortest secret ever made: 24 characters
 WARM_LIMIT: Final = 10_000  # identities kept in memory, about 2 KB each
+# What an identity was proven by; the first two are also the kinds of rows in core_api_keys.
+API_KEY: Final = "key"
+SESSION: Final = "session"
+PASSWORD: Final = "password"  # noqa: S105 - the word, not one
 USE_INTERVAL: Final = 120.0  # s, or a quarter of the key's timeout: how exactly its last use is known
 
 
@@ -53,15 +65,18 @@ class Identity:
     :param user_id: None for a caller without credentials.
     :param granted: permissions of the user.
     :param scope: permissions the key is restricted to; empty means no restriction.
+    :param kind: what proved it: an API key, a session, a password; empty for a foreign credential.
     """
 
     user_id: int | None = None
     username: str | None = None
     user_class_ids: tuple[int, ...] = ()
+    secondary_class_ids: tuple[int, ...] = ()
     granted: frozenset[str] = frozenset()
     scope: frozenset[str] = frozenset()
     key_hash: str | None = None
     locked: bool = False
+    kind: str = ""
 
     @property
     def authenticated(self) -> bool:
@@ -69,9 +84,10 @@ class Identity:
 
     def can(self, permission: str) -> bool:
         """True if the user holds ``permission`` and the key's scope allows it."""
-        return self._holds(permission) and self._in_scope(permission)
+        return self.held(permission) and self._in_scope(permission)
 
-    def _holds(self, permission: str) -> bool:
+    def held(self, permission: str) -> bool:
+        """True if the user holds ``permission``, whatever the key's scope says."""
         return permission in self.granted or GOD_MODE in self.granted
 
     def _in_scope(self, permission: str) -> bool:
@@ -89,7 +105,12 @@ class Identity:
             raise Unauthenticated
         if self.locked:
             raise AccountLocked
-        raise KeyScope if self._holds(permission) else Forbidden
+        raise KeyScope if self.held(permission) else Forbidden
+
+    def shown_address(self, address: str | None) -> str:
+        """What is written down of the caller's address."""
+        # The permission itself is asked for: god mode, which stands for all, shall not hide anybody.
+        return "0.0.0.0" if CorePermissions.SITE_NO_IP_HISTORY in self.granted else address or ""  # noqa: S104
 
     @property
     def is_god(self) -> bool:
@@ -98,6 +119,7 @@ class Identity:
 
 
 ANONYMOUS = Identity()
+OPERATOR = Identity(granted=frozenset({GOD_MODE}))  # whoever can run commands here may do anything
 
 
 @dataclass(slots=True)
@@ -113,9 +135,9 @@ class Warm:
     written: datetime = field(default_factory=now)
 
 
-def anonymous() -> Identity:
+def anonymous(site: Site) -> Identity:
     """A caller without credentials, with the permissions that the configuration gives to everyone."""
-    granted = current_site().settings.values["ANONYMOUS_PERMISSIONS"]
+    granted = site.settings.values["ANONYMOUS_PERMISSIONS"]
     return Identity(granted=frozenset(granted)) if granted else ANONYMOUS
 
 
@@ -130,49 +152,41 @@ def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def authenticate(mount: Mount) -> Identity:
-    """The identity that the present request's credentials prove.
+def by_key(key: str, request: Request, kind: str = API_KEY) -> Identity:
+    """The identity of a key, or of another credential that is kept like one.
 
-    :raises Unauthenticated: if they are bad; never because there are none.
-    :raises AccountDisabled: if they are good and the account is switched off.
+    :raises Unauthenticated: if there is none such of this ``kind`` that is alive.
+    :raises AccountDisabled: if its user's account is switched off.
     """
-    request = request_ctx.request
-    header = request.headers.get("Authorization")
-    if header is None:
-        return anonymous()
-    scheme, _, credentials = header.strip().partition(" ")
-    scheme = scheme.lower()
-    if not credentials and BARE in mount.auth_schemes:
-        scheme, credentials = BARE, header
-    if scheme not in mount.auth_schemes:
-        return anonymous()
-    if scheme == "basic":
-        parsed = Authorization.from_header(header)
-        credentials = (parsed.password if parsed and parsed.password else "") or ""
-    return _by_key(credentials.strip(), request)
-
-
-def _by_key(key: str, request: Request) -> Identity:
     if len(key) < MIN_KEY_LENGTH or " " in key:
         raise Unauthenticated
     identities: dict[bytes, Warm] = current_site().identities
     digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
     moment = now()
     warm = identities.get(digest)
-    if warm is None or not _still_good(warm, moment):
+    if warm is None or not still_good(warm, moment):
         warm = _load(key)
         if _expired(warm, moment):
             if _revoke(warm):
                 raise Unauthenticated
             warm = _load(key)  # another process has just used it
-        if len(identities) >= WARM_LIMIT:
-            identities.clear()  # rare, and costs each caller one more read
-        identities[digest] = warm
+        keep_warm(digest, warm)
+    if warm.identity.kind != kind:
+        raise Unauthenticated
     _note_use(warm, moment, request)
     return warm.identity
 
 
-def _still_good(warm: Warm, moment: datetime) -> bool:
+def keep_warm(digest: bytes, warm: Warm) -> None:
+    """Remember an identity for the requests to come."""
+    identities = current_site().identities
+    if len(identities) >= WARM_LIMIT:
+        identities.clear()  # rare, and costs each caller one more read
+    identities[digest] = warm
+
+
+def still_good(warm: Warm, moment: datetime) -> bool:
+    """Whether nothing has changed since ``warm`` was made."""
     # A key that looks expired here may be in use in another process: the stored row decides.
     generation = _generation_of(warm.identity.user_id)
     return generation == warm.generation and not _expired(warm, moment)
@@ -213,7 +227,7 @@ def _load(key: str) -> Warm:
     stored, user = row
     if not user.enabled:
         raise AccountDisabled
-    identity = identity_of(user, scope=stored.permissions, key_hash=stored.hash)
+    identity = identity_of(user, scope=stored.permissions, key_hash=stored.hash, kind=stored.kind)
     return Warm(
         identity=identity,
         generation=user.generation,
@@ -225,30 +239,27 @@ def _load(key: str) -> Warm:
     )
 
 
-def identity_of(user: User, *, scope: Collection[str] = (), key_hash: str | None = None) -> Identity:
+def identity_of(
+    user: User, *, scope: Collection[str] = (), key_hash: str | None = None, kind: str = ""
+) -> Identity:
     """The identity of ``user`` acting through a key with ``scope``."""
-    granted = frozenset() if user.locked else granted_to(user)
+    rights = rights_of(user)
     return Identity(
         user_id=user.id,
         username=user.username,
         user_class_ids=(user.user_class_id,),
-        granted=granted,
+        secondary_class_ids=tuple(rights.by_secondary_class),
+        granted=locked_permissions() if user.locked else rights.granted,
         scope=frozenset(scope),
         key_hash=key_hash,
         locked=user.locked,
+        kind=kind,
     )
 
 
-def granted_to(user: User) -> frozenset[str]:
-    """What the user's class gives, with what was granted to or taken from the user alone."""
-    by_class = select(ClassPermission.permission).where(ClassPermission.user_class_id == user.user_class_id)
-    own = db.session.execute(
-        select(UserPermission.permission, UserPermission.granted).where(UserPermission.user_id == user.id)
-    )
-    granted = set(db.session.scalars(by_class))
-    for permission, added in own:
-        granted = granted | {permission} if added else granted - {permission}
-    return frozenset(granted)
+def touch(*user_ids: int) -> None:
+    """Make every process forget what it knows of these users' permissions and keys, from the commit on."""
+    db.session.execute(update(User).where(User.id.in_(user_ids)).values(generation=User.generation + 1))
 
 
 def _revoke(warm: Warm) -> bool:
@@ -261,14 +272,26 @@ def _revoke(warm: Warm) -> bool:
             session.execute(
                 update(User).where(User.id == identity.user_id).values(generation=User.generation + 1)
             )
+            session.add(expiry_event(str(identity.key_hash), identity.user_id))
     return done
+
+
+def expiry_event(key_hash: str, user_id: int | None) -> Event:
+    """What is written down when a key has expired: the site itself revokes it."""
+    return Event(
+        name="core.api_key.revoked",
+        happened_at=now(),
+        request_id=g.get("request_id", ""),
+        target=f"api_key:{key_hash}",
+        payload={"user_id": user_id, "expired": True},
+    )
 
 
 def _note_use(warm: Warm, moment: datetime, request: Request) -> None:
     """Slide the window of the key; write it down now and then, and when address or agent changed."""
     warm.last_used = moment
     interval = timedelta(seconds=min(USE_INTERVAL, warm.timeout / 4 if warm.timeout else USE_INTERVAL))
-    ip, agent = request.remote_addr or "", request.headers.get("User-Agent", "")[:512]
+    ip, agent = warm.identity.shown_address(request.remote_addr), request.headers.get("User-Agent", "")[:512]
     if moment - warm.written < interval and (ip, agent) == (warm.ip, warm.user_agent):
         return
     warm.written, warm.ip, warm.user_agent = moment, ip, agent

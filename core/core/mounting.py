@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pluggy
 from flask import Blueprint, Flask
@@ -21,9 +21,10 @@ from sqlalchemy import Table
 from core.blueprint import Mount
 from core.cli.groups import PluginGroup
 from core.db import Base
+from core.events import EventsEnum
 from core.jobs import collect
 from core.paths import blueprints_of, prefix_of
-from core.permissions import PermissionsEnum
+from core.permissions import PERMISSION, PermissionFamily, PermissionsEnum
 from core.plugins import Failure, Plugin, hook_calls, one_line, source_of
 from core.site import site_of
 
@@ -32,7 +33,10 @@ __all__ = [
     "add_plugins",
 ]
 
-PERMISSION: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+EVENT: Final = re.compile(r"(?=.{1,64}\Z)[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_]*)+")
+# core.jobs is what jobs stand on.
+CORE_JOBS: Final = ("jobs", "listeners", "webhooks", "audit.retention", "notifications.retention")
+Declared = TypeVar("Declared", PermissionsEnum, EventsEnum)
 FLASK_COMMANDS: Final = {"routes", "run", "shell"}
 
 
@@ -70,6 +74,7 @@ def _add_plugin(app: Flask, plugin: Plugin) -> Failure | None:
         "import": _import_submodules,
         "tables": _check_tables,
         "permissions": _add_permissions,
+        "events": _add_events,
         "modifications": _modify,
         "jobs": _add_jobs,
         "routes": _add_routes,
@@ -130,28 +135,48 @@ def _check_tables(_app: Flask, plugin: Plugin) -> None:
 def _add_permissions(app: Flask, plugin: Plugin) -> None:
     known, owners = site_of(app).permissions, site_of(app).permission_owners
     module = plugin.submodule("permissions")
-    for permission in _permissions_in(module):
+    for permission in _members(module, PermissionsEnum):
         name, where = permission.value, source_of(type(permission))
         if not PERMISSION.fullmatch(name):
             raise Refused(f"{name} is not lower snake case of at most 64 characters", where)
         if plugin.name != "core" and not name.startswith(plugin.table_prefix):
             raise Refused(f"the permission {name} does not start with {plugin.table_prefix}", where)
-        if name in known and known[name] is not permission:
+        if known.get(name, permission) is not permission:
             raise Refused(f"the permission {name} belongs to {owners[name]} already", where)
         known[name], owners[name] = permission, plugin.name
+    for family in _families_in(module):
+        if not family.pattern.startswith(plugin.table_prefix):
+            raise Refused(f"the permissions {family.pattern} do not start with {plugin.table_prefix}")
+        known.add_family(family, plugin.table_prefix)
+        owners[family.pattern] = plugin.name
 
 
-def _permissions_in(module: ModuleType | None) -> Iterator[PermissionsEnum]:
+def _add_events(app: Flask, plugin: Plugin) -> None:
+    known = site_of(app).events
+    for event in _members(plugin.submodule("events"), EventsEnum):
+        name, where = event.value, source_of(type(event))
+        if not EVENT.fullmatch(name):
+            raise Refused(f"{name} is not words with dots between them, of at most 64 characters", where)
+        if not name.startswith(plugin.name + "."):
+            raise Refused(f"the event {name} does not start with {plugin.name}.", where)
+        if name in known:
+            raise Refused(f"there are two events called {name}", where)
+        known[name] = event
+
+
+def _members(module: ModuleType | None, kind: type[Declared]) -> Iterator[Declared]:
+    """The members of every enumeration of this ``kind`` that ``module`` itself has."""
     if module is None:
         return
     for value in vars(module).values():
-        own = (
-            inspect.isclass(value)
-            and issubclass(value, PermissionsEnum)
-            and value.__module__ == module.__name__
-        )
+        own = inspect.isclass(value) and issubclass(value, kind) and value.__module__ == module.__name__
         if own:
             yield from value
+
+
+def _families_in(module: ModuleType | None) -> list[PermissionFamily]:
+    values = vars(module).values() if module else ()
+    return [value for value in values if isinstance(value, PermissionFamily)]
 
 
 def _add_hookspecs(app: Flask, plugin: Plugin) -> None:
@@ -198,11 +223,11 @@ def _modify(app: Flask, plugin: Plugin) -> None:
 
 def _add_jobs(app: Flask, plugin: Plugin) -> None:
     """The kinds of job in ``<plugin>/jobs.py``."""
-    module = plugin.submodule("jobs")
-    for name, kind in (collect(module) if module else {}).items():
-        if not name.startswith(plugin.name + "."):
-            raise Refused(f"the kind of job {name} does not start with {plugin.name}.")
-        site_of(app).job_kinds[name] = kind
+    for module in map(plugin.submodule, CORE_JOBS if plugin.name == "core" else ("jobs",)):
+        for name, kind in (collect(module) if module else {}).items():
+            if not name.startswith(plugin.name + "."):
+                raise Refused(f"the kind of job {name} does not start with {plugin.name}.")
+            site_of(app).job_kinds[name] = kind
 
 
 def _add_routes(app: Flask, plugin: Plugin) -> None:

@@ -18,7 +18,7 @@ from werkzeug.routing import Rule
 
 from core.blueprint import Blueprint, Mount
 from core.requests import RouteInfo, public, returns, route_info
-from core.serializers import Attribute, Serializer
+from core.serializers import Attribute, EpochSeconds, Serializer
 from core.site import current_site, site_of
 
 __all__ = ["bp", "make_spec"]
@@ -44,9 +44,13 @@ PAGE: Final = """<!doctype html>
 <body><div id="swagger-ui"></div>
 <script src="spec/swagger-ui-bundle.js"></script><script src="spec/start.js"></script></body></html>
 """
-START: Final = (
-    'SwaggerUIBundle({url: "spec.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});\n'
-)
+# Whoever is signed in by cookie sends the token of the session along; others send their API key.
+START: Final = """let token = null;
+fetch("../sessions/current").then(a => a.ok ? a.json() : null)
+  .then(a => { token = a && a.response.csrf_token; });
+SwaggerUIBundle({url: "spec.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null,
+  requestInterceptor: r => { if (token) r.headers["X-CSRF-Token"] = token; return r; }});
+"""
 # The page runs its own scripts and styles and asks this site alone.
 POLICY: Final = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
@@ -91,6 +95,7 @@ def make_spec(app: Flask) -> dict[str, Any]:
     spec.components.security_scheme("token", {"type": "apiKey", "in": "header", "name": "Authorization"})
     assert marshmallow.converter is not None
     marshmallow.converter.add_attribute_function(_inner_attribute)  # type: ignore[no-untyped-call]
+    marshmallow.map_to_openapi_type(EpochSeconds, "integer", None)  # type: ignore[no-untyped-call]
     spec.components.schema("Error", ERROR)
     seen: Counter[str] = Counter()
     for rule in app.url_map.iter_rules():
@@ -130,6 +135,9 @@ ERROR: Final[dict[str, Any]] = {
 
 
 def _schema_name(schema: type[Schema] | Schema) -> str:
+    """The name a schema is described under; empty: one that was cut down, described where it is used."""
+    if isinstance(schema, Schema) and (schema.only or schema.exclude):
+        return ""
     cls = schema if isinstance(schema, type) else type(schema)
     return (
         f"{cls.__module__.partition('.')[0]}.{cls.__name__.removesuffix('Serializer').removesuffix('Schema')}"
@@ -143,7 +151,7 @@ def _inner_attribute(_converter: Any, field: Any, **_kwargs: Any) -> dict[str, A
     inner: dict[str, Any] = _converter.field2property(field.inner)
     if isinstance(inner.get("type"), str):
         inner["type"] = [inner["type"], "null"]
-    return inner
+    return {"anyOf": [inner, {"type": "null"}]} if "$ref" in inner else inner
 
 
 def _add_assigned(spec: APISpec, converter: Any) -> None:

@@ -25,7 +25,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 import core
 from core import hookspecs
-from core.config import Config, ConfigError, Setting, declare
+from core.config import ConfigError, Setting, declare
+from core.settings import Config
 
 __all__ = [
     "GROUP",

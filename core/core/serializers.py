@@ -7,17 +7,31 @@ with value ``null`` and is not computed, so the shape of an answer does not depe
 import re
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import cache
+from operator import attrgetter
 from typing import Any, ClassVar, Final
 
+from flask import current_app
 from marshmallow import Schema, ValidationError, fields, validate
 
 from core.identity import Identity, current_identity
 from core.site import current_site
 
-__all__ = ["Attribute", "EpochSeconds", "JSONInteger", "PageQuery", "QueryBoolean", "Serializer"]
+__all__ = [
+    "INT64",
+    "Attribute",
+    "EpochSeconds",
+    "JSONBoolean",
+    "JSONInteger",
+    "PageQuery",
+    "QueryBoolean",
+    "QueryInteger",
+    "Serializer",
+]
 
 INT64: Final = 2**63 - 1
 QUERY_NUMBER: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+MAX_DEPTH: Final = 5  # objects in objects; the rules of nesting keep every answer far above it
 
 
 class JSONInteger(fields.Integer):
@@ -29,6 +43,15 @@ class JSONInteger(fields.Integer):
         if not -INT64 <= value <= INT64:
             raise ValidationError("Out of range.")
         return int(value)
+
+
+class JSONBoolean(fields.Boolean):
+    """true or false; not 1, "true" or "yes"."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
 
 
 class QueryInteger(fields.Integer):
@@ -73,10 +96,14 @@ class PageQuery(Schema):
 class Attribute(fields.Field[Any]):
     """An attribute of a model in its JSON.
 
+    A value that is another model, or a list of them, has the field ``fields.Nested(OtherSerializer)``, with
+    ``many=True`` for a list, and is answered as its own serializer and the caller's rights have it.
+
     :param field: a marshmallow field that converts the value; by default it is taken as it is.
-    :param permission: who may see it; None means whoever sees the object.
+    :param permission: who may see it, and send it; None means whoever sees the object.
     :param self_access: whether the owner of the object sees it without ``permission``.
-    :param nested: False hides it when the object is inside another one.
+    :param nested: False hides it when the object is inside another one. Names, such as
+        ``("id", "username")``, cut the value, which then has a ``fields.Nested``, down to these attributes.
     """
 
     def __init__(
@@ -85,7 +112,7 @@ class Attribute(fields.Field[Any]):
         *,
         permission: str | None = None,
         self_access: bool = True,
-        nested: bool = True,
+        nested: bool | tuple[str, ...] = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -93,6 +120,10 @@ class Attribute(fields.Field[Any]):
         self.permission = permission
         self.self_access = self_access
         self.nested = nested
+        if not isinstance(nested, bool):
+            if not isinstance(field, fields.Nested):
+                raise TypeError("only a fields.Nested can be cut down to some attributes")
+            field.only = nested
 
     def visible(self, obj: Any, identity: Identity, nested: bool) -> bool:
         """Whether ``identity`` sees this attribute of ``obj``."""
@@ -105,22 +136,24 @@ class Attribute(fields.Field[Any]):
     def value_of(self, name: str, obj: Any) -> Any:
         """What marshmallow's ``serialize`` gives, without its search for keys and methods."""
         try:
-            value = obj
-            for part in (self.attribute or name).split("."):
-                value = getattr(value, part)
+            value = _getter(self.attribute or name)(obj)
         except AttributeError:
             return self.serialize(name, obj)
         return self._serialize(value, name, obj)
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
         if isinstance(value, set | frozenset):
-            return sorted(value)
+            value = sorted(value)
         return value if self.inner is None else self.inner._serialize(value, attr, obj, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         if self.permission is not None and not current_identity().can(self.permission):
             raise ValidationError("Unknown field.")
         return value if self.inner is None else self.inner.deserialize(value, attr, data, **kwargs)
+
+
+# Made once for each path; the paths are written in the code, so they are few.
+_getter = cache(attrgetter)
 
 
 def _belongs_to(obj: Any, identity: Identity) -> bool:
@@ -131,8 +164,8 @@ def _belongs_to(obj: Any, identity: Identity) -> bool:
     return getattr(obj, "user_id", None) == identity.user_id
 
 
-# Whether an object is being serialized already; what is met then lies inside of it.
-_inside: ContextVar[bool] = ContextVar("inside", default=False)
+# How many objects are being serialized; what is met meanwhile lies inside of the last one.
+_depth: ContextVar[int] = ContextVar("depth", default=0)
 
 
 class Serializer(Schema):
@@ -167,12 +200,17 @@ class Serializer(Schema):
         return {**cls._shared().dump_fields, **current_site().assigned(cls)}
 
     @classmethod
-    def serialize(cls, obj: Any, *, nested: bool = False) -> dict[str, Any] | None:
-        """``obj`` as the present caller sees it; None if every attribute is hidden."""
+    def _items(cls) -> "Items":
         dumpers = current_site().dumpers
         if cls not in dumpers:
             dumpers[cls] = tuple(cls.all_fields().items())
-        return _dump(obj, dumpers[cls], nested)
+        items: Items = dumpers[cls]
+        return items
+
+    @classmethod
+    def serialize(cls, obj: Any, *, nested: bool = False) -> dict[str, Any] | None:
+        """``obj`` as the present caller sees it; None if every attribute is hidden."""
+        return _dump(obj, cls._items(), nested)
 
     @classmethod
     def serialize_many(cls, objects: Any) -> list[dict[str, Any] | None]:
@@ -181,22 +219,26 @@ class Serializer(Schema):
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         """The same for an instance with ``only`` or ``many``, and for ``fields.Nested``."""
-        attributes = self.dump_fields
-        if not (self.only or self.exclude):
-            attributes = {**attributes, **current_site().assigned(type(self))}
-        items = tuple(attributes.items())
+        # Attributes of plugins are not among those that somebody chose by name.
+        items = tuple(self.dump_fields.items()) if self.only or self.exclude else self._items()
         if self.many if many is None else many:
-            return [_dump(one, items, _inside.get()) for one in obj]
-        return _dump(obj, items, _inside.get())
+            return [_dump(one, items, _depth.get() > 0) for one in obj]
+        return _dump(obj, items, _depth.get() > 0)
 
 
-def _dump(
-    obj: Any, attributes: tuple[tuple[str, fields.Field[Any]], ...], nested: bool
-) -> dict[str, Any] | None:
+Items = tuple[tuple[str, fields.Field[Any]], ...]
+
+
+def _dump(obj: Any, attributes: Items, nested: bool) -> dict[str, Any] | None:
     identity = current_identity()
     answer: dict[str, Any] = {}
     seen = False
-    token = _inside.set(True)
+    depth = _depth.get()
+    if depth >= MAX_DEPTH:
+        if current_app.testing:
+            raise RecursionError(f"objects lie in each other more than {MAX_DEPTH} deep")
+        return None
+    token = _depth.set(depth + 1)
     try:
         for name, field in attributes:
             if not isinstance(field, Attribute):
@@ -206,5 +248,5 @@ def _dump(
             else:
                 answer[name] = None
     finally:
-        _inside.reset(token)
+        _depth.reset(token)
     return answer if seen else None

@@ -27,7 +27,19 @@ from core.db import change, db, now
 from core.identity import Identity
 from core.models import Grant
 
-__all__ = ["Audience", "Grant", "Level", "can", "find_grant", "list_grants", "revoke", "revoke_all", "share"]
+__all__ = [
+    "Audience",
+    "Grant",
+    "Level",
+    "can",
+    "find_grant",
+    "forget_audience",
+    "list_grants",
+    "reaching",
+    "revoke",
+    "revoke_all",
+    "share",
+]
 
 
 class Level(IntEnum):
@@ -43,6 +55,7 @@ class Audience(StrEnum):
 
     USER = "user"
     USER_CLASS = "class"
+    SECONDARY_CLASS = "secondary_class"
     LOGGED_IN = "everyone"  # whoever has an account here
     PUBLIC = "public"  # whoever can reach the site
 
@@ -60,20 +73,31 @@ def can(
     """
     if identity.is_god:
         return true()
+    shared = select(Grant.object_id).where(
+        Grant.kind == model.__tablename__, Grant.level >= level, reaching(identity, without=without)
+    )
+    seen: ColumnElement[bool] = model.id.in_(shared)
+    return or_(model.owner_id == identity.user_id, seen) if identity.authenticated else seen
+
+
+def reaching(identity: Identity, *, without: Collection[Audience] = ()) -> ColumnElement[bool]:
+    """The grants whose audience ``identity`` belongs to."""
     open_to = [Audience.PUBLIC, Audience.LOGGED_IN] if identity.authenticated else [Audience.PUBLIC]
     audiences: list[ColumnElement[bool]] = [
         Grant.audience.in_([audience for audience in open_to if audience not in without])
     ]
     if identity.authenticated:
+        subjects = {
+            Audience.USER: (identity.user_id,),
+            Audience.USER_CLASS: identity.user_class_ids,
+            Audience.SECONDARY_CLASS: identity.secondary_class_ids,
+        }
         audiences += [
-            and_(Grant.audience == Audience.USER, Grant.subject_id == identity.user_id),
-            and_(Grant.audience == Audience.USER_CLASS, Grant.subject_id.in_(identity.user_class_ids)),
+            and_(Grant.audience == audience, Grant.subject_id.in_(ids))
+            for audience, ids in subjects.items()
+            if ids
         ]
-    shared = select(Grant.object_id).where(
-        Grant.kind == model.__tablename__, Grant.level >= level, or_(*audiences)
-    )
-    seen: ColumnElement[bool] = model.id.in_(shared)
-    return or_(model.owner_id == identity.user_id, seen) if identity.authenticated else seen
+    return or_(*audiences)
 
 
 def share(
@@ -134,6 +158,12 @@ def revoke(thing: Any, audience: Audience, subject_id: int = NOBODY) -> bool:
 def revoke_all(thing: Any) -> None:
     """Take every grant back; for a thing that is about to be deleted."""
     db.session.execute(delete(Grant).where(Grant.kind == thing.__tablename__, Grant.object_id == thing.id))
+
+
+def forget_audience(audience: Audience, subject_id: int) -> None:
+    """Take back every grant to a user or class that is about to be deleted: its id may be given again."""
+    gone = delete(Grant).where(Grant.audience == audience, Grant.subject_id == subject_id)
+    db.session.execute(gone)
 
 
 def _grants_of(thing: Any) -> Select[Grant]:

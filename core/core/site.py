@@ -10,7 +10,7 @@ from flask import Flask, current_app
 
 from core.blueprint import Mount
 from core.config import Settings
-from core.permissions import PermissionsEnum
+from core.permissions import Permissions
 
 if TYPE_CHECKING:
     from core.plugins import Plugin
@@ -29,8 +29,9 @@ class Site:
     plugins: dict[str, "Plugin"] = field(default_factory=dict)  # by name, in the order of loading
     mounts: dict[str, Mount] = field(default_factory=dict)  # by the name of the blueprint
     segments: dict[str, str] = field(default_factory=dict)  # first path segment: the plugin it belongs to
-    permissions: dict[str, PermissionsEnum] = field(default_factory=dict)
-    permission_owners: dict[str, str] = field(default_factory=dict)  # permission: its plugin
+    permissions: Permissions = field(default_factory=Permissions)
+    permission_owners: dict[str, str] = field(default_factory=dict)  # permission or pattern: its plugin
+    events: dict[str, Any] = field(default_factory=dict)  # what can happen, by name
     job_kinds: dict[str, Any] = field(default_factory=dict)
     # What modify() added, by class and name, each with the plugin it comes from.
     attributes: dict[type, dict[str, tuple[str, Any]]] = field(default_factory=dict)

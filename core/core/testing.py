@@ -3,6 +3,7 @@
 Installing pulsar-core registers it, with the fixtures of :mod:`core.conftest`.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -23,7 +24,7 @@ pytest_plugins = ["core.conftest"]
 
 SERVERS: Final = {
     "postgresql": "postgresql+psycopg://root@127.0.0.1:5432/postgres",
-    "mariadb": "mysql+pymysql://root@127.0.0.1:3306/mysql?charset=utf8mb4",
+    "mariadb": "mysql+pymysql://root@127.0.0.1:3306/mysql?charset=utf8mb4&ssl_disabled=true",
 }
 CONNECT_TIMEOUT: Final = 2  # s; a server that needs longer to say hello is not there
 
@@ -34,6 +35,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("PULSAR_TEST_DATABASES", "sqlite"),
         help="sqlite, postgresql, mariadb, a comma-separated list of them, or all: sqlite and what answers.",
     )
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays; the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -39,10 +39,10 @@ def make_plugin(tmp_path, monkeypatch):
     yield make
     for module in [name for name in sys.modules if name.partition(".")[0] in made]:
         del sys.modules[module]
-    gc.collect()  # the classes of its models, which SQLAlchemy holds weakly
-    for table in list(Base.metadata.sorted_tables):
-        if table.name not in before:
-            Base.metadata.remove(table)
+    if added := set(Base.metadata.tables) - before:
+        gc.collect()  # the classes of its models, which SQLAlchemy holds weakly
+        for name in added:
+            Base.metadata.remove(Base.metadata.tables[name])
 
 
 def _write_info(folder, name, version):
@@ -86,23 +86,39 @@ def sample_distribution(tmp_path_factory):
     return [str(folder), str(Path(__file__).parent)]
 
 
-@pytest.fixture
-def sample(sample_distribution, make_site, database, monkeypatch):
-    """A site with the plugin ``sample``, the base data of the kit, and a counter in the database."""
-    for folder in sample_distribution:
-        monkeypatch.syspath_prepend(folder)
-    app = make_site("sample", SQLALCHEMY_DATABASE_URI=database, ARGON2_PARAMETERS=CHEAP_ARGON2)
+@pytest.fixture(scope="session")
+def sample_app(sample_distribution, database, tmp_path_factory):
+    """The site with the plugin ``sample`` and its tables. One app for a database."""
+    instance = tmp_path_factory.mktemp("sample-site")
+    (instance / "config.py").write_text("SECRET_KEY = 'a secret of the test'\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        for folder in sample_distribution:
+            patch.syspath_prepend(folder)
+        settings = {"SQLALCHEMY_DATABASE_URI": database, "ARGON2_PARAMETERS": CHEAP_ARGON2}
+        app = create_app(instance, PLUGINS=["sample"], TESTING=True, **settings)
     counter = sys.modules["sample.models"].Counter
     app.done = sys.modules["sample.routes"].DONE
-    app.done.clear()
     app.counted = lambda: _read(app, counter)
     with app.app_context():
         Base.metadata.create_all(db.engine)
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def sample(sample_app, sample_distribution, monkeypatch):
+    """``sample_app`` with the base data of the kit, and a counter in the database."""
+    for folder in sample_distribution:
+        monkeypatch.syspath_prepend(folder)
+    sample_app.done.clear()
+    sample_app.extensions["pulsar"].identities.clear()
+    with sample_app.app_context():
         _empty_tables()
         _add_base_data()
-        db.session.add(counter(id=1, value=0))
+        db.session.add(sys.modules["sample.models"].Counter(id=1, value=0))
         db.session.commit()
-    return app
+    return sample_app
 
 
 def _read(app, counter):

@@ -1,13 +1,14 @@
 """The frame of every request: envelope, errors, identity, headers."""
 
 import pytest
-from flask import g
+from flask import g, request
 
+from core.authentication import authenticate
 from core.blueprint import BARE, Blueprint, Mount
 from core.conftest import KEY_OF_USER_1, add_permissions
 from core.errors import BadJSON
-from core.identity import authenticate
 from core.requests import read_json
+from core.site import site_of
 
 
 def test_a_success_is_enveloped(authed_client):
@@ -63,7 +64,7 @@ def test_a_key_may_come_without_a_word_where_the_blueprint_says_so(
 ):
     mount = Mount("x", "", auth_schemes=frozenset(schemes))
     with app.test_request_context(headers={"Authorization": header}):
-        assert authenticate(mount).authenticated is known
+        assert authenticate(site_of(app), mount, request).authenticated is known
 
 
 def test_a_limit_may_be_the_name_of_a_setting():

@@ -96,8 +96,8 @@ def test_a_zipped_body_is_unzipped_within_the_limit(site):
     assert (unknown.status_code, unknown.json["error"]["code"]) == (415, "unsupported_media_type")
 
 
-def test_a_body_over_the_limit_is_413(sample):
-    sample.config["MAX_CONTENT_LENGTH"] = 1024
+def test_a_body_over_the_limit_is_413(sample, monkeypatch):
+    monkeypatch.setitem(sample.config, "MAX_CONTENT_LENGTH", 1024)
     answer = sample.test_client().post("/sample/things", data=json.dumps({"name": "a" * 1024}))
     assert (answer.status_code, answer.json["error"]["code"]) == (413, "too_large")
 

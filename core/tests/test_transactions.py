@@ -114,3 +114,14 @@ def test_without_its_database_a_site_says_so(tmp_path, uri):
     for text_ in (health.text, answer.text):
         assert "127.0.0.1" not in text_
         assert "nowhere" not in text_
+
+
+@pytest.mark.parametrize(("testing", "mode"), [(False, 2), (True, 0)])
+def test_a_commit_of_a_site_on_sqlite_waits_for_the_disk(tmp_path, testing, mode):
+    (tmp_path / "config.py").write_text("SECRET_KEY = 'a secret for tests'\n")
+    app = create_app(tmp_path, TESTING=testing)
+    with app.app_context():
+        assert db.session.scalar(text("PRAGMA synchronous")) == mode
+        assert db.session.scalar(text("PRAGMA journal_mode")) == "wal"
+        db.session.rollback()
+        db.engine.dispose()

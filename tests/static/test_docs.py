@@ -3,6 +3,7 @@
 The code itself is asked what there is: the groups of commands, and an app with every plugin of this tree.
 """
 
+import ast
 import re
 import tomllib
 from collections.abc import Iterator
@@ -98,6 +99,19 @@ def hooks(app) -> list[str]:
     return [name for name in vars(manager.hook) if not name.startswith("_")]
 
 
+def emitted(modules) -> set[tuple[tuple[str, str], str]]:
+    """Class and member of an event, and a key of its payload, wherever the packages call ``emit``."""
+    found = set()
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "emit" and node.args):
+                continue
+            inside = [part for part in ast.walk(node.args[0]) if isinstance(part, ast.Attribute)]
+            keys = {word.arg for word in node.keywords if word.arg} - {"target", "session"}
+            found |= {((ast.unparse(part.value), part.attr), key) for part in inside for key in keys}
+    return found
+
+
 def headings(text: str) -> set[str]:
     """The anchors that a page has, as GitHub makes them."""
     titles = re.findall(r"^#+ +(.+)$", FENCED.sub("", text), re.M)
@@ -148,6 +162,18 @@ def test_every_hook_is_documented(app, docs, root):
     assert own
     assert missing([f"### {name}" for name in own], page) == []
     assert missing(hooks(app), docs) == []
+
+
+def test_every_event_is_documented_with_its_payload(app, root, modules):
+    text = (root / "docs" / "events.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \|([^|]*)\|", text, re.M))
+    events = site_of(app).events
+    assert sorted(rows) == sorted(events)
+
+    names = {(type(event).__name__, event.name): event.value for event in events.values()}
+    said = {(names[event], key) for event, key in emitted(modules) if event in names}
+    assert ("registry.tag.changed", "tag") in said, "the walk finds nothing"
+    assert [(name, key) for name, key in sorted(said) if f"`{key}`" not in rows[name]] == []
 
 
 def test_every_setting_is_documented_with_its_default_and_unit(app, root):

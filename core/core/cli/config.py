@@ -11,13 +11,13 @@ import click
 from core.cli.groups import CommandGroup
 from core.config import (
     EXAMPLE_SECRET,
-    Config,
     Settings,
     find_instance_path,
     read_sources,
     resolve,
 )
 from core.plugins import find_plugins, load_plugins
+from core.settings import Config
 
 __all__ = ["config"]
 

@@ -16,9 +16,11 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import click
+from flask import Flask
 from gunicorn.app.base import BaseApplication
 from sqlalchemy import select
 
+from core import listeners
 from core.app import Pulsar, create_app
 from core.cli.config import write_config
 from core.cli.jobs import work_until_stopped
@@ -30,7 +32,7 @@ from core.migrations.operations import upgrade_all
 from core.users import services
 from core.users.models import User
 
-__all__ = ["serve"]
+__all__ = ["answer_requests", "serve"]
 
 FIRST_ADMIN: Final = "admin"
 GRACE: Final = 30  # s that a request or a job has to end when the site is stopped
@@ -82,6 +84,7 @@ def _prepare_database(instance: Path) -> str:
     """Bring the database up to date; the name of a user for the examples."""
     upgrade_all()
     name = _first_administrator(instance)
+    listeners.wait()  # their thread would not be in the children
     db.session.close()
     db.engine.dispose()  # a connection must not be shared with the children
     return name
@@ -111,7 +114,7 @@ def _first_administrator(instance: Path) -> str:
     user = services.create_user(
         FIRST_ADMIN, password, "admin@localhost.invalid", class_name=services.administrators().name
     )
-    path = instance / "first-admin.txt"
+    path = instance / services.FIRST_ADMIN_FILE
     # The file before the row: a crash in between leaves a useless file, not an account nobody can enter.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
@@ -126,7 +129,7 @@ def _run(app: Pulsar, host: str, port: int, admin: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
-    web = _fork(_answer_requests, app, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    web = _fork(answer_requests, app, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     worker = _fork(_work, app)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     try:
@@ -146,7 +149,7 @@ def _run(app: Pulsar, host: str, port: int, admin: str) -> None:
 class _Web(BaseApplication):  # type: ignore[misc]
     """gunicorn, answering with an app that is made already."""
 
-    def __init__(self, app: Pulsar, options: Mapping[str, Any]) -> None:
+    def __init__(self, app: Flask, options: Mapping[str, Any]) -> None:
         self.app, self.options = app, options
         super().__init__()
 
@@ -154,11 +157,12 @@ class _Web(BaseApplication):  # type: ignore[misc]
         for name, value in self.options.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Pulsar:
+    def load(self) -> Flask:
         return self.app
 
 
-def _answer_requests(app: Pulsar, bind: str) -> None:
+def answer_requests(app: Flask, bind: str) -> None:
+    """Run the web server until a signal ends it; gunicorn writes no access log, for the site has its own."""
     options = {
         "bind": bind,
         "worker_class": "gthread",

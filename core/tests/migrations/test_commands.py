@@ -142,18 +142,17 @@ def test_stamp_takes_over_a_database_made_from_the_models(any_bench, family):
 def test_sql_for_later_holds_tables_and_bookkeeping(any_bench, family):
     any_bench.enable("alpha", "beta")
 
+    if any_bench.app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
+        # Changing a table means copying it there, which needs the table itself.
+        assert "cannot proceed in --sql mode" in any_bench.refused("db", "upgrade", "--sql")
+        return
+
     script = any_bench.ok("db", "upgrade", "--sql")
 
     assert "CREATE TABLE beta_notes" in script
     assert "gamma" not in script
     assert "INSERT INTO pulsar_plugins" in script
     assert "alpha_things" not in any_bench.tables()
-    if any_bench.app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
-        for statement in script.split(";"):
-            if statement.strip() and "BEGIN" not in statement and "COMMIT" not in statement:
-                any_bench.execute(statement)
-        assert any_bench.recorded() == {"alpha": "alpha_0001", "beta": "beta_0001"}
-        any_bench.ok("db", "upgrade")
 
 
 def test_two_heads_in_one_branch_are_reported(bench, family):

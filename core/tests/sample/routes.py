@@ -9,10 +9,13 @@ from sqlalchemy.exc import IntegrityError
 
 from core.blueprint import Blueprint
 from core.db import after_commit, db
-from core.requests import body, public, query, require_permission
+from core.events import emit
+from core.requests import body, login_required, public, query, require_permission, returns
 from core.responses import json_response
 from core.serializers import JSONInteger, PageQuery, QueryBoolean
+from sample.events import SampleEvents
 from sample.models import Counter
+from sample.serializers import Box, BoxSerializer
 
 bp = Blueprint("sample", __name__, auth_schemes=("token", "bearer", "basic"))
 DONE: list[object] = []
@@ -22,6 +25,11 @@ class Thing(Schema):
     name = fields.String(required=True)
     size = JSONInteger()
     more = fields.Raw()
+
+
+class Happening(Schema):
+    payload = fields.Dict(load_default=dict)
+    fails = fields.Boolean(load_default=False)
 
 
 class Search(PageQuery):
@@ -41,6 +49,25 @@ def post_thing(data):
 @query(Search())
 def get_things(args):
     return json_response(args)
+
+
+@bp.get("/boxes/<int:depth>")
+@login_required
+@returns(200, BoxSerializer())
+def get_boxes(depth):
+    """Boxes that lie in each other, so many; every second one belongs to user 1."""
+    box = None
+    for number in range(depth, 0, -1):
+        box = Box(number, 1 + number % 2, inside=box)
+    box.boxes = [Box(100, 1), Box(101, 2)]
+    return json_response(BoxSerializer.serialize(box))
+
+
+@bp.post("/boxes")
+@login_required
+@body(BoxSerializer(only=("label", "note")))
+def post_box(data):
+    return json_response(data)
 
 
 @bp.get("/hidden")
@@ -120,3 +147,14 @@ def count(number, how):
         after_commit(lambda: DONE.append("after"))
         assert not DONE
     return json_response("counted")
+
+
+@bp.post("/happen")
+@login_required
+@body(Happening())
+def happen(data):
+    emit(SampleEvents.HAPPENED, target="thing:1", **data["payload"])
+    if data["fails"]:
+        db.session.flush()
+        raise RuntimeError
+    return json_response("happened", 201)

@@ -1,0 +1,7 @@
+"""One event."""
+
+from core.events import EventsEnum
+
+
+class SampleEvents(EventsEnum):
+    HAPPENED = "sample.thing.happened", "Somebody asked for it."
