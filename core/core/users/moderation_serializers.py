@@ -114,9 +114,8 @@ class ExplainQuery(Schema):
 
     user = fields.String(required=True, validate=validate.Length(1, 32))
     permission = fields.String(required=True, validate=validate.Length(1, 64))
-    key = fields.String(load_default="", validate=validate.Length(1, 64))
+    key = fields.String(validate=validate.Length(1, 64))
     object = fields.String(
-        load_default="",
         data_key="object",
         attribute="thing",
         validate=validate.Regexp(r"[a-z0-9_]{1,64}:[0-9]{1,18}\Z", error="Not of the form kind:id."),

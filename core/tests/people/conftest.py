@@ -69,7 +69,10 @@ def at_once():
 
 @pytest.fixture
 def meet_at_hash(monkeypatch):
-    """``meet_at_hash(n)``: each of n registrations has made its checks before any of them writes."""
+    """``meet_at_hash(n)``: each of n registrations has made its checks before any of them writes.
+
+    More than ``passwords.AT_ONCE`` would wait for each other's turn for ever.
+    """
 
     def meet(number):
         barrier, plain = threading.Barrier(number, timeout=30), PasswordHasher.hash

@@ -23,7 +23,22 @@ BODIES = {
     "PUT /notifications/1": {"read": True},
 }
 # Of no type that any of the fields has, or no value.
-WRONG = [None, [], {}, -1, 1.5, 0, 2**63, 10**400, "", "\x00", "a\x00b", "\ud800", "x" * 100_000, [[["x"]]]]
+WRONG: list[object] = [
+    None,
+    [],
+    {},
+    -1,
+    1.5,
+    0,
+    2**63,
+    10**400,
+    "",
+    "\x00",
+    "a\x00b",
+    "\ud800",
+    "x" * 100_000,
+    [[["x"]]],
+]
 QUERIES = {
     "/users": ("search", "page", "limit"),
     "/invites": ("used", "include_dead", "user_id", "page", "limit"),

