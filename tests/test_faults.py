@@ -6,8 +6,11 @@ import os
 import random
 import re
 import signal
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -72,15 +75,38 @@ def digests_of(pack):
         start += 40 + int.from_bytes(pack[start + 32 : start + 40], "big")
 
 
+class Place(NamedTuple):
+    """Where the bytes of a blob lie in the site's folder."""
+
+    path: Path
+    start: int
+    size: int
+
+    def read(self):
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            return file.read(self.size)
+
+
 def stored(site):
-    """The blobs in the site's folder, by digest."""
-    folder = site.instance / "blobs" / "sha256"
-    return {path.parent.name + path.name: path for path in folder.glob("*/*")}
+    """Where each blob of the site is, by digest: alone in a file, or with others in a pack."""
+    blobs = site.instance / "blobs"
+    query = """SELECT digest, core_blobs.size, name, coalesce(pack_start, 0)
+               FROM core_blobs LEFT JOIN core_packs ON core_packs.id = pack_id"""
+    with closing(sqlite3.connect(site.instance / "pulsar.db")) as database:
+        return {
+            digest: Place(blobs / _path_of(digest, pack), start, size)
+            for digest, size, pack, start in database.execute(query)
+        }
+
+
+def _path_of(digest, pack):
+    return f"packs/{pack[:2]}/{pack[2:]}" if pack else f"sha256/{digest[:2]}/{digest[2:]}"
 
 
 def assert_every_blob_is_whole(site):
-    for digest, path in stored(site).items():
-        assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    for digest, place in stored(site).items():
+        assert hashlib.sha256(place.read()).hexdigest() == digest
     verified = site.run("flask", "storage", "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
@@ -224,11 +250,14 @@ def test_a_flipped_byte_is_found_named_refused_and_repaired(start_site, tmp_path
     assert reader.export("admin/data", tmp_path / "out") == read_tree(tree)
 
 
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.chmod(0o640)
-    path.write_bytes(content)
+def flip(place):
+    place.path.chmod(0o640)
+    with place.path.open("r+b") as file:
+        middle = place.start + place.size // 2
+        file.seek(middle)
+        (byte,) = file.read(1)
+        file.seek(middle)
+        file.write(bytes([byte ^ 1]))
 
 
 def test_a_second_push_sends_nothing(start_site, tmp_path, tree):
@@ -236,7 +265,7 @@ def test_a_second_push_sends_nothing(start_site, tmp_path, tree):
     owner = site.person("admin", tmp_path / "owner")
     owner.does("build", "admin/data", tree)
     assert json.loads(owner.does("push", "admin/data", "--json"))["sent"] == SMALL + LARGE
-    blobs = {digest: path.stat().st_mtime_ns for digest, path in stored(site).items()}
+    blobs = stored(site), times(site)
 
     end = len(site.printed)
     owner.does("build", "admin/data", tree)
@@ -253,4 +282,10 @@ def test_a_second_push_sends_nothing(start_site, tmp_path, tree):
     assert json.loads(other.does("push", "admin/data", "--json"))["sent"] == 0
     requests = re.findall(r"pulsar\.access: (\w+ \S+)", site.printed[end:])
     assert not [request for request in requests if "/blobs/" in request or request.endswith("/pack")]
-    assert {digest: path.stat().st_mtime_ns for digest, path in stored(site).items()} == blobs
+    assert (stored(site), times(site)) == blobs
+
+
+def times(site):
+    """When each file of the store was last written."""
+    files = (path for path in (site.instance / "blobs").rglob("*") if path.is_file())
+    return {path: path.stat().st_mtime_ns for path in files}

@@ -29,11 +29,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_core_packs")),
         sa.UniqueConstraint("name", name=op.f("uq_core_packs_name")),
     )
-    # Written into the column, for SQLite would copy the whole table for a constraint that is added later.
-    inside = sa.ForeignKey("core_packs.id", name=op.f("fk_core_blobs_pack_id_core_packs"))
-    op.add_column("core_blobs", sa.Column("pack_id", BIG, inside, nullable=True), inline_references=True)
-    op.add_column("core_blobs", sa.Column("pack_start", sa.BigInteger(), nullable=True))
-    op.create_index(op.f("ix_core_blobs_pack_id"), "core_blobs", ["pack_id"], unique=False)
+    with op.batch_alter_table("core_blobs", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("pack_id", BIG, nullable=True))
+        batch_op.add_column(sa.Column("pack_start", sa.BigInteger(), nullable=True))
+        batch_op.create_index(batch_op.f("ix_core_blobs_pack_id"), ["pack_id"], unique=False)
+        batch_op.create_foreign_key(
+            batch_op.f("fk_core_blobs_pack_id_core_packs"), "core_packs", ["pack_id"], ["id"]
+        )
 
 
 def downgrade() -> None:
