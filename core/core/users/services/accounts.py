@@ -5,9 +5,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Select, bindparam, exists, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import defaultload, selectinload
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.orm.interfaces import ORMOption
 
 from core.db import after_commit, db, now
@@ -17,7 +18,7 @@ from core.identity import Identity
 from core.pages import fetch_page
 from core.permissions import CorePermissions as P
 from core.site import current_site
-from core.users.models import SecondaryClass, User, UserClass
+from core.users.models import SecondaryClass, SecondaryClassMember, User, UserClass
 from core.users.services.classes import get_class, lowest_class
 from core.users.services.keys import revoke_keys
 from core.users.services.passwords import check_password_policy, hash_password
@@ -140,12 +141,15 @@ def get_user_for(identity: Identity, user_id: int) -> User:
 
     :raises NotFound: ``User 7 does not exist.``
     """
-    user = None
+    found = None
     if 0 <= user_id < 2**63:
         query = _one_user(*_seen_by(identity), user_id == identity.user_id)
-        user = db.session.execute(query, {"user_id": user_id}).unique().scalar_one_or_none()
-    if user is None:
+        found = db.session.execute(query, {"user_id": user_id}).one_or_none()
+    if found is None:
         raise NotFound.of("User", user_id)
+    user, in_secondary_classes = found
+    if not in_secondary_classes:
+        set_committed_value(user, "secondary_classes", [])
     return user
 
 
@@ -165,16 +169,18 @@ def _seen_by(identity: Identity) -> tuple[bool, bool]:
 
 
 @cache  # to make the statement costs as much as to run it
-def _one_user(moderates: bool, advanced: bool, own: bool) -> Select[User]:
-    options = _loads(joinedload, moderates, advanced, own)
-    query = select(User).options(*options).where(User.id == bindparam("user_id"))
+def _one_user(moderates: bool, advanced: bool, own: bool) -> Select[User, bool]:
+    """The user, and whether there are secondary classes to load: few users are in any."""
+    options = _loads(defaultload, moderates, advanced, own)
+    in_any = exists().where(SecondaryClassMember.user_id == User.id)
+    query = select(User, in_any).options(*options).where(User.id == bindparam("user_id"))
     return query.execution_options(populate_existing=True)
 
 
 def _loads(load: Callable[..., Any], moderates: bool, advanced: bool, own: bool) -> list[ORMOption]:
     """Load what is seen of users, and no more, in as many statements for many users as for one.
 
-    :param load: how classes come: in the same statement, or for a page of users in one more.
+    :param load: how secondary classes come: in one more statement, or not before somebody looks.
     """
     classes = load(User.secondary_classes)
     options: list[ORMOption] = [classes]
