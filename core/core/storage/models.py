@@ -1,6 +1,6 @@
 """What the database knows of blobs: that they are here, whole, and who has sent them."""
 
-from sqlalchemy import BigInteger, ForeignKey
+from sqlalchemy import BigInteger, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from core.db import PK, Base, Digest, Timestamp, exact
@@ -49,7 +49,7 @@ class Blob(Base):
     idle_since: Mapped[Timestamp | None] = mapped_column(index=True)
     verified_at: Mapped[Timestamp | None] = mapped_column(index=True)  # when the bytes were last hashed
     condemned_at: Mapped[Timestamp | None] = mapped_column(index=True)
-    damaged_at: Mapped[Timestamp | None]
+    damaged_at: Mapped[Timestamp | None]  # hardly ever; the index below has only those
     # Where a small blob lies that came with many others; a blob of its own file has neither.
     pack_id: Mapped[int | None] = mapped_column(ForeignKey(Pack.id), index=True)
     pack_start: Mapped[int | None] = mapped_column(BigInteger)  # B before it
@@ -67,6 +67,11 @@ class Blob(Base):
     def usable(self) -> bool:
         """Whether the bytes are there and as they were sent, as far as we know."""
         return self.condemned_at is None and self.damaged_at is None
+
+
+# MariaDB, which knows no partial index, makes a whole one of it.
+_is_damaged = Blob.damaged_at.is_not(None)
+Index(None, Blob.damaged_at, sqlite_where=_is_damaged, postgresql_where=_is_damaged)
 
 
 class BlobProof(Base):

@@ -8,7 +8,15 @@ from marshmallow import Schema, ValidationError, fields, post_load, pre_load, va
 from core.serializers import INT64
 from registry.manifest import is_digest
 
-__all__ = ["FetchSchema", "InstallQuery", "MissingSchema", "PushSchema", "RevisionReference", "epoch"]
+__all__ = [
+    "FetchSchema",
+    "InstallQuery",
+    "MissingSchema",
+    "PushSchema",
+    "RevisionReference",
+    "TagQuery",
+    "epoch",
+]
 
 MAX_DESCRIPTION = 10_240  # characters
 
@@ -91,6 +99,12 @@ class InstallQuery(Schema):
             "path": data["subpath"].strip("/"),
             "meta_only": data["meta_only"].lower() not in ("", "false", "0"),
         }
+
+
+class TagQuery(Schema):
+    """What is to be said of a tag."""
+
+    complete = fields.Boolean(load_default=False)
 
 
 class RevisionReference(Schema):

@@ -6,7 +6,9 @@ import pytest
 from registry_kit import leaf, local, root, sha, sizes_of
 from sqlalchemy import select
 
+from core import storage
 from core.db import db
+from core.storage.verifying import verify
 from core.users import services
 from registry.models import Revision
 
@@ -92,6 +94,58 @@ def test_log_tags_and_versions_tell_one_story(people):
         {"tag": "latest", "hash": second},
         {"tag": "old", "hash": first},
     ]
+
+
+@pytest.fixture
+def rot(app):
+    """``rot(content)``: other bytes where these were, and a verification that finds them."""
+
+    def spoil(content):
+        with app.app_context():
+            backend = storage.store().backend
+            path = backend.local_path(sha(content))
+            path.chmod(0o640)
+            path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+            assert {one.digest for one in verify(backend) if one.problem} >= {sha(content)}
+
+    return spoil
+
+
+def test_a_tag_tells_whether_its_revision_is_complete(people, rot):
+    ann = people.ann
+    for tag, files in (("old", {"a": b"first", "b": b"both"}), ("latest", {"a": b"second", "b": b"both"})):
+        ann.put(f"/api/tag/ann/p/{tag}", json={"hash": ann.push("ann/p", files)})
+    ann.put("/api/tag/ann/other/latest", json={"hash": ann.push("ann/other", {"a": b"else"})})
+
+    def list_complete(*tags):
+        answers = [ann.get(f"/api/tag/ann/{tag}?complete=true").json for tag in tags]
+        return [answer["complete"] for answer in answers]
+
+    tags = ("p/old", "p/latest", "other/latest")
+    assert list_complete(*tags) == [True, True, True]
+    rot(b"first")
+    assert list_complete(*tags) == [False, True, True]
+    rot(b"both")
+    assert list_complete(*tags) == [False, False, True]
+    ann.send(b"first", b"both")
+    assert list_complete(*tags) == [True, True, True]
+    assert "complete" not in ann.get("/api/tag/ann/p/old").json
+    assert people.eve.get("/api/tag/ann/p/old?complete=true").status_code == 404
+    assert ann.get("/api/tag/ann/p/old?complete=perhaps").status_code == 400
+
+
+def test_a_revision_whose_tree_is_damaged_is_not_complete(people, app, rot):
+    digest = people.ann.push("ann/p", {"a": b"1"})
+    people.ann.put("/api/tag/ann/p/latest", json={"hash": digest})
+    with app.app_context():
+        stored = db.session.scalars(select(Revision.tree)).one()
+        with storage.store().open(stored) as stream:
+            content = stream.read()
+    rot(content)
+
+    assert people.ann.get("/api/tag/ann/p/latest?complete=true").json["complete"] is False
+    people.ann.push("ann/p", {"a": b"1"})
+    assert people.ann.get("/api/tag/ann/p/latest?complete=true").json["complete"] is True
 
 
 def test_a_tag_moves_and_goes(people):

@@ -4,10 +4,10 @@ from typing import Any
 
 from core.blueprint import Blueprint
 from core.identity import current_identity
-from core.requests import body, public, require_permission, returns
+from core.requests import body, public, query, require_permission, returns
 from registry.permissions import RegistryPermissions as P
 from registry.routes.callers import reader
-from registry.serializers import RevisionReference
+from registry.serializers import RevisionReference, TagQuery
 from registry.services import tags
 
 __all__ = ["bp"]
@@ -26,10 +26,15 @@ def list_tags(owner: str, name: str) -> dict[str, Any]:
 
 @bp.get("/<owner>/<name>/<tag>")
 @public
-@returns(200, {"type": "object"}, "``hash``, and who made and moved the tag when.")
-def get_tag(owner: str, name: str, tag: str) -> dict[str, Any]:
-    """The revision that a tag names."""
-    return tags.get_tag(reader(), owner, name, tag)
+@query(TagQuery())
+@returns(200, {"type": "object"}, "``hash``, and who made and moved the tag when; ``complete`` if asked for.")
+def get_tag(owner: str, name: str, tag: str, args: dict[str, Any]) -> dict[str, Any]:
+    """The revision that a tag names.
+
+    With ``complete=true`` also whether all of its objects are here and sound, as far as verification has
+    looked. Who has them can push the revision again, which repairs it.
+    """
+    return tags.get_tag(reader(), owner, name, tag, **args)
 
 
 @bp.put("/<owner>/<name>/<tag>")

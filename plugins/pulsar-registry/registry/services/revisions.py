@@ -6,20 +6,29 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import aliased
 
 from core import storage
 from core.db import db
 from core.errors import NotFound, Unavailable
 from core.identity import Identity
+from core.storage.models import Blob
 from core.users.models import User
 from registry.manifest import NoSuchNode, find_node, find_objects
-from registry.models import LogEntry, Revision, Tag, Version
+from registry.models import LogEntry, PackageObject, Revision, Tag, Version
 from registry.services.packages import find_package, get_package
 from registry.stored import BadStoredTree, StoredTree
 
-__all__ = ["Installable", "find_revision_id", "get_revision", "get_revision_id", "list_hashes", "list_log"]
+__all__ = [
+    "Installable",
+    "find_revision_id",
+    "get_revision",
+    "get_revision_id",
+    "is_complete",
+    "list_hashes",
+    "list_log",
+]
 
 DAMAGED: Final = "The stored tree of this revision is damaged."
 
@@ -98,6 +107,31 @@ def _open(blob: str, path: str, meta_only: bool) -> tuple[StoredTree | None, Any
         raise NotFound(f"Invalid subpath: {exc.args[0]!r}") from None
     asked = () if meta_only else below.objects
     return None, contents, {digest: tree.sizes[digest] for digest in (*asked, *tree.metadata)}
+
+
+def is_complete(revision: Revision) -> bool:
+    """Whether everything that the revision needs is here, and sound as far as verification has looked.
+
+    Blobs that a package refers to are not removed, so what it lacks is what was found damaged. Mostly there
+    is nothing of that kind in the whole package, which an index tells; only otherwise the tree is read.
+    """
+    in_package = exists().where(
+        PackageObject.package_id == revision.package_id, PackageObject.digest == Blob.digest
+    )
+    query = select(Blob.digest).where(
+        Blob.damaged_at.is_not(None), or_(Blob.digest == revision.tree, in_package)
+    )
+    damaged = set(db.session.scalars(query))
+    if not damaged:
+        return True
+    if revision.tree in damaged:
+        return False
+    try:
+        tree = StoredTree(storage.store().open(revision.tree))
+    except (NotFound, BadStoredTree):
+        return False
+    tree.close()
+    return damaged.isdisjoint(tree.sizes)
 
 
 def find_revision_id(package_id: int, digest: str) -> int | None:

@@ -14,7 +14,7 @@ from core.users.models import User
 from registry.events import RegistryEvents
 from registry.models import Revision, Tag
 from registry.services.packages import get_package, require_owner
-from registry.services.revisions import get_revision_id
+from registry.services.revisions import get_revision_id, is_complete
 
 __all__ = ["delete_tag", "get_tag", "list_tags", "set_tag"]
 
@@ -42,11 +42,14 @@ def set_tag(identity: Identity, owner: str, name: str, tag: str, digest: str) ->
     db.session.flush()
 
 
-def get_tag(identity: Identity, owner: str, name: str, tag: str) -> dict[str, Any]:
-    """What ``tag`` names, who made and moved it, and how open the package is."""
+def get_tag(identity: Identity, owner: str, name: str, tag: str, *, complete: bool = False) -> dict[str, Any]:
+    """What ``tag`` names, who made and moved it, and how open the package is.
+
+    :param complete: also say whether the revision has everything it needs.
+    """
     seen = get_package(identity, owner, name)
     row = db.session.execute(
-        select(Tag, Revision.digest, Creator.username, Updater.username)
+        select(Tag, Revision, Creator.username, Updater.username)
         .join(Revision, Revision.id == Tag.revision_id)
         .outerjoin(Creator, Creator.id == Tag.created_by)
         .outerjoin(Updater, Updater.id == Tag.updated_by)
@@ -54,9 +57,10 @@ def get_tag(identity: Identity, owner: str, name: str, tag: str) -> dict[str, An
     ).one_or_none()
     if row is None:
         raise NotFound(f"Tag {tag!r} does not exist")
-    found, digest, creator, updater = row
-    return {
-        "hash": digest,
+    found, revision, creator, updater = row
+    answer = {"complete": is_complete(revision)} if complete else {}
+    return answer | {
+        "hash": revision.digest,
         "is_public": seen.is_public,
         "is_team": seen.is_team,
         "created_by": creator,
