@@ -2,28 +2,30 @@
 
 import importlib.metadata
 import os
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pulsar_client.blobs import Blob, Fingerprint
+from pulsar_client.blobs import Blob
 from pulsar_client.files import require_space
 from pulsar_client.handles import Handle
-from pulsar_client.ingest import hold_still, ingest_files, make_read_error
+from pulsar_client.ingest import Reading, hold_still, ingest_files, make_read_error
 from pulsar_client.lazy import LazyModule
 from pulsar_client.manifest import Group, Leaf, add_group, add_leaf
 from pulsar_client.progress import Progress
-from pulsar_client.scan import Scan, SourceFile, scan
-from pulsar_client.statcache import Row, StatCache, is_settled
+from pulsar_client.receipts import Receipt
+from pulsar_client.scan import Scan, SourceFile, make_absolute, scan
 from pulsar_client.store import Store
 
 if TYPE_CHECKING:
-    from pulsar_client import tables
+    from pulsar_client import statcache, tables
+    from pulsar_client.statcache import Row, StatCache
 else:
-    tables = LazyModule("pulsar_client.tables")  # A build in which nothing changed needs no pyarrow.
+    # A build in which nothing changed needs neither SQLite nor pyarrow.
+    statcache = LazyModule("pulsar_client.statcache")
+    tables = LazyModule("pulsar_client.tables")
 
 # By the end of the name, any case. Everything else is a plain file.
 TRANSFORMS = {".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
@@ -53,7 +55,12 @@ class _Work:
     file: SourceFile
     transform: str
     blob: Blob | None = None  # None: has to be read
-    seen: Fingerprint | None = None  # what the file looked like while it was read
+    reading: Reading | None = None  # None: was known from last time
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a change of the file since will be seen without reading it."""
+        return self.reading is None or statcache.is_settled(*self.reading)
 
 
 def build(
@@ -67,11 +74,23 @@ def build(
     :raises BuildError: if an input cannot be read; with file, line and column for a table.
     :raises NotEnoughSpace: before anything is read.
     """
-    began_ns = time.time_ns()
     found = scan(paths)
-    works = [_Work(file, get_transform(file.name, raw=raw)) for file in found.files]
-    with StatCache(store.cache / "stat.sqlite") as cache:
-        _recall(store, cache, works)
+    receipt = _BuildReceipt(store, package, paths, raw, found)
+    return receipt.find() or _build(store, package, found, receipt, raw=raw, progress=progress)
+
+
+def _build(
+    store: Store,
+    package: Handle,
+    found: Scan,
+    receipt: "_BuildReceipt",
+    *,
+    raw: bool,
+    progress: Progress,
+) -> BuildResult:
+    works = [_Work(file, get_transform(file.name, raw=raw)) for file in found.list_files()]
+    with statcache.StatCache(store.cache / "stat.sqlite") as known:
+        _recall(store, known, works)
         todo = [work for work in works if work.blob is None]
         total = sum(work.file.seen.size for work in todo)
         require_space(store.root, total)
@@ -82,10 +101,50 @@ def build(
             _convert(store, [work for work in todo if work.transform in TEXT_TABLES], progress)
         finally:
             # Also after a failure: what was converted need not be converted again once the cause is gone.
-            cache.remember(_list_rows(todo, began_ns))
+            known.remember(_list_rows(todo))
     digest = store.put_revision(package, _make_tree(found, works))
     size = sum(blob.size for blob in {work.blob for work in works if work.blob})
-    return BuildResult(package.package, digest, len(works), len(todo), size, found.skipped)
+    result = BuildResult(package.package, digest, len(works), len(todo), size, found.skipped)
+    if all(work.is_settled and (not work.reading or work.reading.seen == work.file.seen) for work in todo):
+        receipt.write(result, {work.transform for work in works})
+    return result
+
+
+class _BuildReceipt:
+    """What was last built from the same paths. It holds while nothing it came from, or led to, has changed.
+
+    That is: what a scan sees; how files are converted; the local ``latest`` with its tree; and that no blob
+    was taken out of the store, which changes the time of the folder of blobs.
+    """
+
+    def __init__(self, store: Store, package: Handle, paths: Sequence[Path], raw: bool, found: Scan) -> None:
+        self._receipt = Receipt(store, "built", package.package, list(map(make_absolute, paths)), raw)
+        self._store, self._package = store, package
+        self._scan = found.get_digest()
+
+    def find(self) -> BuildResult | None:
+        """The result of last time with nothing read, if it still holds."""
+        written = self._receipt.read()
+        if written.get("scan") != self._scan:
+            return None
+        try:
+            result = BuildResult(**written["result"])
+            holds = written == self._make(result, written["recipes"])
+        except (KeyError, TypeError):  # Another version wrote it, or it is damaged.
+            return None
+        return result if holds and self._store.find_latest(self._package) == result.digest else None
+
+    def write(self, result: BuildResult, transforms: Iterable[str]) -> None:
+        self._receipt.write(self._make(replace(result, new=0), sorted(transforms)))
+
+    def _make(self, result: BuildResult, transforms: Iterable[str]) -> dict[str, Any]:
+        return {
+            "scan": self._scan,
+            "recipes": {transform: _get_recipe(transform) for transform in transforms},
+            "tree": self._store.find_tree_seen(self._package, result.digest),
+            "blobs": self._store.get_blobs_seen(),
+            "result": asdict(result),
+        }
 
 
 def get_transform(name: str, *, raw: bool) -> str:
@@ -103,17 +162,20 @@ def _get_recipe(transform: str) -> str:
     return transform
 
 
-def _recall(store: Store, cache: StatCache, works: Iterable[_Work]) -> None:
+def _recall(store: Store, known: "StatCache", works: Iterable[_Work]) -> None:
     """Give the files that did not change the blobs they became last time."""
     folder: str | None = None
-    known: dict[tuple[str, str], tuple[Fingerprint, Blob]] = {}
+    rows: dict[tuple[str, str], tuple[str, Blob]] = {}
     for work in works:
         file = work.file
         if file.folder != folder:
             folder = file.folder
-            known = cache.list_folder(folder)
-        seen, blob = known.get((file.name, _get_recipe(work.transform)), (None, None))
-        if blob is not None and seen == file.seen and store.find_blob_size(blob.digest) == blob.size:
+            rows = known.list_folder(folder)
+        row = rows.get((file.name, _get_recipe(work.transform)))
+        if row is None or row[0] != statcache.make_text(file.seen):
+            continue
+        blob = row[1]
+        if store.find_blob_size(blob.digest) == blob.size:
             work.blob = blob
 
 
@@ -122,8 +184,8 @@ def _copy(store: Store, works: Sequence[_Work], progress: Progress) -> None:
         if work.transform == "parquet":
             tables.check_parquet(Path(work.file.path))
     done = ingest_files(store, [work.file.path for work in works], progress.advance)
-    for work, (blob, seen) in zip(works, done, strict=True):
-        work.blob, work.seen = blob, seen
+    for work, (blob, reading) in zip(works, done, strict=True):
+        work.blob, work.reading = blob, reading
 
 
 def _convert(store: Store, works: Iterable[_Work], progress: Progress) -> None:
@@ -132,7 +194,7 @@ def _convert(store: Store, works: Iterable[_Work], progress: Progress) -> None:
         path = work.file.path
         temporary = store.make_temporary()
         try:
-            with open(path, "rb") as file, hold_still(path, file) as work.seen:
+            with open(path, "rb") as file, hold_still(path, file) as work.reading:
                 blob = tables.convert(Path(path), work.transform, temporary, progress.advance)
             if store.find_blob_size(blob.digest) != blob.size:
                 store.keep_blobs([(temporary, blob.digest)])
@@ -143,18 +205,18 @@ def _convert(store: Store, works: Iterable[_Work], progress: Progress) -> None:
         work.blob = blob
 
 
-def _list_rows(works: Iterable[_Work], began_ns: int) -> list[Row]:
+def _list_rows(works: Iterable[_Work]) -> "list[Row]":
     return [
-        (work.file.folder, work.file.name, _get_recipe(work.transform), work.seen, work.blob)
+        (work.file.folder, work.file.name, _get_recipe(work.transform), work.reading.seen, work.blob)
         for work in works
-        if work.blob is not None and work.seen is not None and is_settled(work.seen, began_ns)
+        if work.blob is not None and work.reading is not None and work.is_settled
     ]
 
 
 def _make_tree(found: Scan, works: Iterable[_Work]) -> Group:
     root = Group()
-    for path in found.folders:
-        add_group(root, path)
+    for folder in found.folders:
+        add_group(root, folder.entry)
     for work in works:
         digests = (work.blob.digest,) if work.blob else ()
         add_leaf(root, work.file.entry, Leaf(digests, _make_metadata(work.file.entry, work.transform)))

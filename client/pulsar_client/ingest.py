@@ -4,10 +4,11 @@ import contextlib
 import errno
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pulsar_client.blobs import Blob, Fingerprint
 from pulsar_client.errors import BuildError, NotEnoughSpace, PulsarError
@@ -62,23 +63,31 @@ class HashingFile:
         return False
 
 
-@contextlib.contextmanager
-def hold_still(path: str, file: BinaryIO) -> Iterator[Fingerprint]:
-    """Read a file of which nobody changes the bytes meanwhile; gives what it looks like.
+class Reading(NamedTuple):
+    """What a file looked like while it was read, and when that began."""
 
-    :raises BuildError: if size or time of change differ afterwards.
+    seen: Fingerprint
+    began_ns: int  # since the epoch
+
+
+@contextlib.contextmanager
+def hold_still(path: str, file: BinaryIO) -> Iterator[Reading]:
+    """Read a file of which nobody changes the bytes meanwhile.
+
+    :raises BuildError: if it looks different afterwards.
     """
+    began_ns = time.time_ns()
     seen = Fingerprint.of(os.fstat(file.fileno()))
-    yield seen
+    yield Reading(seen, began_ns)
     if Fingerprint.of(os.fstat(file.fileno())) != seen:
         raise BuildError(f"{path} changed while it was read; build again when it is finished.")
 
 
-Ingested = tuple[Blob, Fingerprint]
+Ingested = tuple[Blob, Reading]
 
 
 def ingest_files(store: Store, paths: Sequence[str], advance: Callable[[int], None]) -> list[Ingested]:
-    """The blobs of ``paths``, in their order, each with what its file looked like while it was read.
+    """The blobs of ``paths``, in their order, each with how its file was read.
 
     What is not in the store yet is copied into it.
 
@@ -128,8 +137,8 @@ def _ingest_batch(store: Store, paths: list[str], advance: Callable[[int], None]
     written: dict[str, Path] = {}
     try:
         for path in paths:
-            blob, seen, temporary = _ingest(store, path)
-            done.append((blob, seen))
+            blob, reading, temporary = _ingest(store, path)
+            done.append((blob, reading))
             if temporary is not None and written.setdefault(blob.digest, temporary) is not temporary:
                 temporary.unlink()  # The same bytes twice in one batch.
             advance(blob.size)
@@ -141,17 +150,17 @@ def _ingest_batch(store: Store, paths: list[str], advance: Callable[[int], None]
     return done
 
 
-def _ingest(store: Store, path: str) -> tuple[Blob, Fingerprint, Path | None]:
+def _ingest(store: Store, path: str) -> tuple[Blob, Reading, Path | None]:
     temporary: Path | None = None
     try:
-        with open(path, "rb", buffering=0) as file, hold_still(path, file) as seen:
-            copy = _copy_small if seen.size <= SMALL_BYTES else _copy_large
+        with open(path, "rb", buffering=0) as file, hold_still(path, file) as reading:
+            copy = _copy_small if reading.seen.size <= SMALL_BYTES else _copy_large
             blob, temporary = copy(store, file)
     except (OSError, BuildError) as error:
         if temporary is not None:
             temporary.unlink()
         raise error if isinstance(error, BuildError) else make_read_error(path, error) from error
-    return blob, seen, temporary
+    return blob, reading, temporary
 
 
 def _copy_small(store: Store, file: BinaryIO) -> tuple[Blob, Path | None]:

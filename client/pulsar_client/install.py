@@ -78,7 +78,7 @@ def install(
 def _find_revision(registry: Registry, package: Handle, digest: str | None, tag: str | None) -> str:
     registry.get_capabilities()  # First of all, since it decides how the key is sent.
     if digest is None:
-        return registry.get_tag(package, tag or "latest")
+        return registry.get_tag(package, tag or "latest").digest
     if tag is not None:
         raise ConfigurationError("A revision is chosen by its digest or by a tag: name one of them.")
     digest = digest.lower()

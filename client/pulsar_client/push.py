@@ -5,20 +5,19 @@ one upload each. After an interruption one pushes again: what was acknowledged i
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pulsar_client.errors import BadRequest, BlobDamaged, ConfigurationError, NotFound, ProtocolError
-from pulsar_client.files import write_atomically
 from pulsar_client.handles import Handle
-from pulsar_client.manifest import Group, dump, list_blobs
+from pulsar_client.manifest import dump, list_blobs
 from pulsar_client.packs import get_record_bytes, group_records, make_header
 from pulsar_client.progress import Progress
+from pulsar_client.receipts import Receipt
 from pulsar_client.registry import Registry
-from pulsar_client.store import Store, encode_tree
+from pulsar_client.store import Store
 
 T = TypeVar("T")
 
@@ -112,12 +111,12 @@ def push(
     if public and team:
         raise ConfigurationError("A package is shared with the public or with the team: choose one.")
     digest = store.get_latest(package)
-    root = store.get_tree(package, digest)
-    receipt = _Receipt(store, registry, package, root, digest)
-    plain = registry.get_capabilities().plain
+    receipt = _PushReceipt(store, registry, package, digest)
     # Flags and messages have to arrive even when the data is there already.
     if not (public or team or message) and receipt.is_current():
         return PushResult(package.package, digest, 0, 0, True, None)
+    root = store.get_tree(package, digest)
+    plain = registry.get_capabilities().plain
     sizes = store.get_blob_sizes(list_blobs(root))
     tree = dump(root)
     if plain:
@@ -127,7 +126,7 @@ def push(
     answer = registry.put_package(package, digest, tree, sizes, public=public, team=team, message=message)
     # A call of its own: a crash before it leaves the old latest in place, never half a package.
     registry.put_tag(package, "latest", digest)
-    receipt.write()
+    receipt.write(plain)
     page = answer.get("package_url")
     sent_bytes = sum(sizes[blob] for blob in sent)
     return PushResult(
@@ -135,28 +134,33 @@ def push(
     )
 
 
-class _Receipt:
+class _PushReceipt:
     """What was last pushed where, so that pushing it again costs one look at the site's tag.
 
-    The top digest does not cover the system metadata, therefore the whole tree is compared.
+    The top digest does not cover the system metadata, therefore the whole tree counts.
     """
 
-    def __init__(self, store: Store, registry: Registry, package: Handle, root: Group, digest: str) -> None:
-        site = hashlib.sha256(f"{registry.http.url} {package.package}".encode()).hexdigest()
-        self._path = store.cache / f"pushed-{site[:32]}.json"
-        self._content = {"digest": digest, "tree": hashlib.sha256(encode_tree(root)).hexdigest()}
+    def __init__(self, store: Store, registry: Registry, package: Handle, digest: str) -> None:
+        self._receipt = Receipt(store, "pushed", registry.http.url, package.package)
+        self._content = {"digest": digest, "tree": store.get_tree_digest(package, digest)}
         self._registry, self._package = registry, package
 
     def is_current(self) -> bool:
-        try:
-            if json.loads(self._path.read_bytes()) != self._content:
-                return False
-            return self._registry.get_tag(self._package, "latest") == self._content["digest"]
-        except (FileNotFoundError, ValueError, NotFound):
+        """Whether the site's ``latest`` is what is to be pushed, and all of it is there and sound."""
+        written = self._receipt.read()
+        plain = written.pop("plain", False)
+        if written != self._content:
             return False
+        if plain:
+            self._registry.get_capabilities()  # It decides how the key is sent.
+        try:
+            tag = self._registry.get_tag(self._package, "latest", complete=True)
+        except NotFound:
+            return False
+        return tag.digest == self._content["digest"] and tag.is_complete
 
-    def write(self) -> None:
-        write_atomically(self._path, json.dumps(self._content).encode())
+    def write(self, plain: bool) -> None:
+        self._receipt.write({**self._content, "plain": plain})
 
 
 def _send_missing(

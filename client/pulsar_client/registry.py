@@ -42,6 +42,14 @@ class Remote:
 
 
 @dataclass(frozen=True, slots=True)
+class Tag:
+    """What a tag names."""
+
+    digest: str
+    is_complete: bool  # False: the site knows that it lacks blobs of it; a site that does not say lacks none
+
+
+@dataclass(frozen=True, slots=True)
 class LogEntry:
     """One push."""
 
@@ -159,16 +167,18 @@ class Registry:
         answer = self.http.get_json("GET", f"/api/log/{package.package}/")
         return [_parse_log_entry(entry) for entry in _expect(answer, "logs", list)]
 
-    def get_tag(self, package: Handle, tag: str) -> str:
-        """The top digest that a tag names.
+    def get_tag(self, package: Handle, tag: str, *, complete: bool = False) -> Tag:
+        """What a tag names.
 
+        :param complete: ask whether the site has all of it.
         :raises NotFound: if there is no such tag, or no such package for this user.
         """
-        answer = self.http.get_json("GET", f"/api/tag/{package.package}/{quote(tag, safe='')}")
+        path = f"/api/tag/{package.package}/{quote(tag, safe='')}"
+        answer = self.http.get_json("GET", path, query={"complete": "true"} if complete else None)
         digest: str = _expect(answer, "hash", str)
         if not is_digest(digest):
             raise ProtocolError(f"The site's tag {tag!r} does not name a revision.")
-        return digest
+        return Tag(digest, answer.get("complete") is not False)
 
     def put_tag(self, package: Handle, tag: str, digest: str) -> None:
         """Create or move a tag."""

@@ -1,8 +1,7 @@
 """What was built from which file, so that unchanged files are neither read nor converted again.
 
-One SQLite file for the whole store. A file counts as unchanged when path, size, time of change (ns) and inode
-are those of last time, and the recipe (how it was turned into a blob) is the same. Whoever changes the
-content and puts size and time of change back fools it, as he fools make and rsync.
+One SQLite file for the whole store. A file counts as unchanged when path, size, both times (ns) and inode
+are those of last time, and the recipe (how it was turned into a blob) is the same.
 """
 
 import os
@@ -17,14 +16,15 @@ T = TypeVar("T")
 
 # A file that changed a moment before it was read may change again within the same tick of the file system's
 # clock and look unchanged. Such files are not remembered: 20 ms covers the kernel's tick, 2 s file systems
-# that keep whole seconds (as the zeros show).
+# that keep whole seconds (as the zeros show). For files on another machine its clock has to be right.
 FINE_TICK = 20_000_000  # ns
 COARSE_TICK = 2_000_000_000  # ns
+_SECOND = 1_000_000_000  # ns
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS built (
-    folder BLOB, name BLOB, recipe TEXT, size INTEGER, mtime_ns INTEGER, inode INTEGER,
-    digest TEXT, blob_bytes INTEGER, PRIMARY KEY (folder, name, recipe)
+CREATE TABLE IF NOT EXISTS known (
+    folder BLOB, name BLOB, recipe TEXT, seen TEXT, digest TEXT, blob_bytes INTEGER,
+    PRIMARY KEY (folder, name, recipe)
 ) WITHOUT ROWID
 """
 
@@ -34,8 +34,13 @@ Row = tuple[str, str, str, Fingerprint, Blob]  # folder, name, recipe; what it l
 
 def is_settled(seen: Fingerprint, read_ns: int) -> bool:
     """Whether any change after ``read_ns`` (ns since the epoch) shows in the fingerprint."""
-    tick = FINE_TICK if seen.mtime_ns % 1_000_000_000 else COARSE_TICK
-    return seen.mtime_ns + tick < read_ns
+    last_ns = max(seen.mtime_ns, seen.ctime_ns)
+    return last_ns + (FINE_TICK if last_ns % _SECOND else COARSE_TICK) < read_ns
+
+
+def make_text(seen: Fingerprint) -> str:
+    """A fingerprint as it is stored: an inode may be too large for a number of SQLite."""
+    return "{} {} {} {}".format(*seen)
 
 
 class StatCache:
@@ -78,18 +83,21 @@ class StatCache:
             self._path.unlink(missing_ok=True)
             return None
 
-    def list_folder(self, folder: str) -> dict[tuple[str, str], tuple[Fingerprint, Blob]]:
-        """All that is remembered of the files directly in ``folder``, by (file name, recipe)."""
+    def list_folder(self, folder: str) -> dict[tuple[str, str], tuple[str, Blob]]:
+        """All that is remembered of the files directly in ``folder``, by (file name, recipe).
+
+        What each looked like is as :func:`make_text` writes it.
+        """
         if (connection := self._connection) is None:
             return {}
-        query = "SELECT name, recipe, size, mtime_ns, inode, digest, blob_bytes FROM built WHERE folder = ?"
+        query = "SELECT name, recipe, seen, digest, blob_bytes FROM known WHERE folder = ?"
         rows = self._try(lambda: connection.execute(query, (os.fsencode(folder),)).fetchall())
-        return {(os.fsdecode(row[0]), row[1]): (Fingerprint(*row[2:5]), Blob(*row[5:])) for row in rows or []}
+        return {(os.fsdecode(row[0]), row[1]): (row[2], Blob(*row[3:])) for row in rows or []}
 
     def remember(self, rows: Iterable[Row]) -> None:
         """Add or replace; all or nothing."""
         values = [
-            (os.fsencode(folder), os.fsencode(name), recipe, *seen, *blob)
+            (os.fsencode(folder), os.fsencode(name), recipe, make_text(seen), *blob)
             for folder, name, recipe, seen, blob in rows
         ]
         if values and self._connection is not None:
@@ -98,4 +106,4 @@ class StatCache:
     def _insert(self, values: Sequence[tuple[object, ...]]) -> None:
         if self._connection is not None:
             with self._connection as connection:
-                connection.executemany("INSERT OR REPLACE INTO built VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+                connection.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?, ?)", values)

@@ -6,7 +6,7 @@ The layout is that of Quilt 2 (registry protocol, section 11.4), so an old clien
         .format                              the text 1.3
         objs/<sha256>                        blobs, read-only
         tmp/                                 what is not finished yet
-        cache/stat.sqlite                    what was built from which file (ours)
+        cache/                               what was built and pushed last, and from which files (ours)
         damaged/<sha256>                     blobs that `verify` took out (ours)
         locks/                               one empty file per package (ours)
         pkgs/Quilt/<owner>/<name>/contents/<top digest>    the tree as JSON
@@ -17,12 +17,15 @@ changes nothing; ``latest`` is written under the lock of its package.
 """
 
 import contextlib
+import hashlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pulsar_client.blobs import Fingerprint
 from pulsar_client.errors import ManifestError, NotInstalled, StoreError
 from pulsar_client.files import hold_lock, sync_folder, sync_paths, write_atomically
 from pulsar_client.handles import Handle, is_owner, is_package_name
@@ -41,6 +44,7 @@ class Store:
         self.temporary = self.root / "tmp"
         self.cache = self.root / "cache"
         self.packages = self.root / "pkgs" / "Quilt"
+        self._blobs_prefix = f"{self.blobs}{os.sep}"
         self._prepare()
 
     def _prepare(self) -> None:
@@ -61,16 +65,38 @@ class Store:
 
     def get_blob_path(self, digest: str) -> Path:
         """Where the blob is or would be."""
+        return Path(self._get_blob_name(digest))
+
+    def _get_blob_name(self, digest: str) -> str:
+        # Ten thousand of these are wanted at once, and Path takes its time.
         if not is_digest(digest):
             raise StoreError(f"{digest!r} is not a SHA-256.")
-        return self.blobs / digest
+        return self._blobs_prefix + digest
 
     def find_blob_size(self, digest: str) -> int | None:
         """The size in bytes of a blob that is here, or None."""
         try:
-            return os.stat(self.get_blob_path(digest)).st_size
+            return os.stat(self._get_blob_name(digest)).st_size
         except FileNotFoundError:
             return None
+
+    def get_blobs_seen(self) -> list[int]:
+        """Differs from an earlier answer if a blob came or went in between."""
+        status = os.stat(self.blobs)
+        return [status.st_mtime_ns, status.st_ino]
+
+    def take_out_blob(self, digest: str) -> None:
+        """Move a blob to ``damaged/``, if it is still here."""
+        folder = self.root / "damaged"
+        folder.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            self.get_blob_path(digest).rename(folder / digest)
+        self._show_removal()
+
+    def _show_removal(self) -> None:
+        """Let :meth:`get_blobs_seen` tell. The system's own clock may stand still for a few milliseconds."""
+        moment = time.time_ns()
+        os.utime(self.blobs, ns=(moment, moment))
 
     def get_blob_sizes(self, digests: Iterable[str]) -> dict[str, int]:
         """The sizes of blobs that must all be here.
@@ -146,17 +172,38 @@ class Store:
             raise NotInstalled(f"{package.package} is not in the local store: build or install it first.")
         return digest
 
+    def _get_tree_path(self, package: Handle, digest: str) -> Path:
+        return self._get_folder(package) / "contents" / digest
+
+    def find_tree_seen(self, package: Handle, digest: str) -> list[int] | None:
+        """Differs from an earlier answer if the tree of the revision was written, or removed, in between."""
+        try:
+            return list(Fingerprint.of(os.stat(self._get_tree_path(package, digest))))
+        except FileNotFoundError:
+            return None
+
+    def get_tree_digest(self, package: Handle, digest: str) -> str:
+        """The SHA-256 of the tree as it is stored, which differs for trees of one top digest.
+
+        :raises NotInstalled: if the revision is not here.
+        """
+        return hashlib.sha256(self._read_tree(package, digest)).hexdigest()
+
+    def _read_tree(self, package: Handle, digest: str) -> bytes:
+        try:
+            return self._get_tree_path(package, digest).read_bytes()
+        except FileNotFoundError:
+            raise NotInstalled(f"{package.package} has no revision {digest[:12]} here.") from None
+
     def get_tree(self, package: Handle, digest: str) -> Group:
         """The tree of a revision that is here.
 
         :raises NotInstalled: if it is not.
         :raises StoreError: if the file was damaged.
         """
-        path = self._get_folder(package) / "contents" / digest
+        path = self._get_tree_path(package, digest)
         try:
-            root = parse(json.loads(path.read_bytes()))
-        except FileNotFoundError:
-            raise NotInstalled(f"{package.package} has no revision {digest[:12]} here.") from None
+            root = parse(json.loads(self._read_tree(package, digest)))
         except (ValueError, RecursionError, ManifestError) as error:
             raise StoreError(f"The tree {path} is damaged: {error}") from error
         if get_top_digest(root) != digest:

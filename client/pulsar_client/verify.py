@@ -4,7 +4,6 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pulsar_client.files import hold_lock
 from pulsar_client.handles import Handle
 from pulsar_client.manifest import list_blobs
 from pulsar_client.progress import Progress
@@ -52,15 +51,6 @@ def verify(store: Store, package: Handle, *, progress: Progress) -> VerifyResult
     with ThreadPoolExecutor(WORKERS) as pool:
         damaged = [blob for blob, bad in zip(sizes, pool.map(is_damaged, sizes), strict=True) if bad]
     for blob in damaged:
-        _take_out(store, blob)
+        store.take_out_blob(blob)
     missing = [blob for blob, size in found.items() if size is None]
     return VerifyResult(package.package, digest, len(sizes), sum(sizes.values()), damaged, missing)
-
-
-def _take_out(store: Store, blob: str) -> None:
-    folder = store.root / "damaged"
-    folder.mkdir(exist_ok=True)
-    with hold_lock(store.root / "locks" / "damaged"):
-        path = store.get_blob_path(blob)
-        if path.exists():
-            path.rename(folder / blob)
