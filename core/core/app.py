@@ -16,13 +16,15 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, Se
 from flask.typing import ResponseReturnValue
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from core import cors, errors, logs, migrations, plugins, storage
 from core import db as database
-from core import errors, logs, migrations, plugins, storage
 from core.authentication import authenticate
 from core.blueprint import mount_of
 from core.config import Settings, find_instance_path, read_sources, resolve
 from core.db import db
+from core.errors import PulsarError
 from core.identity import ANONYMOUS
+from core.limits import Limiter
 from core.mounting import add_commands, add_plugins
 from core.paths import check_mounts, close_failed, first_segments, misrouted
 from core.plugins import BrokenPlugins, Failure, Plugin, find_plugins, hook_calls, load_plugins
@@ -60,8 +62,8 @@ class Pulsar(Flask):
     session_interface = _LazyCookie()
 
     def preprocess_request(self) -> ResponseReturnValue | None:
-        _begin(self)
-        return super().preprocess_request()
+        answer = _begin(self)
+        return super().preprocess_request() if answer is None else answer
 
     def dispatch_request(self) -> ResponseReturnValue:
         answer = super().dispatch_request()
@@ -126,15 +128,22 @@ def _bare_app(instance: Path, settings: Settings) -> Pulsar:
     app.url_map.strict_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    app.extensions["pulsar"] = Site(instance=instance, settings=settings, hooks=plugins.hook_manager())
+    app.extensions["pulsar"] = Site(
+        instance=instance,
+        settings=settings,
+        hooks=plugins.hook_manager(),
+        limiter=Limiter(app.config),
+        cors=frozenset(app.config["CORS_ORIGINS"]),
+    )
     logs.init_app(app)
     database.init_app(app)
     migrations.init_app(app)
     errors.init_app(app)
     storage.init_app(app, instance)
     if hops := app.config["TRUSTED_PROXIES"]:
+        # Each proxy adds the address it was asked from; the rest comes as one value, from the nearest.
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops
+            app.wsgi_app, x_for=hops, x_proto=1, x_host=1, x_prefix=1
         )
     return app
 
@@ -167,27 +176,47 @@ def _make_ready(app: Pulsar, excluded: Mapping[str, Failure]) -> list[Failure]:
     return failures
 
 
-def _begin(app: Pulsar) -> None:
-    """Give the request its id, its limits and its identity; refuse it if its route wants another."""
+def _begin(app: Pulsar) -> Response | None:
+    """Give the request its id and its identity; refuse it if it is one too many, or its route wants another.
+
+    :returns: the answer, where none of this matters.
+    """
     # The proxies are looked up once and what they hold is handed on: each use of one costs as much as a
     # line of this function.
     site, request, state = site_of(app), request_ctx.request, app_ctx.g
     state.started = time.perf_counter()
     given = request.headers.get("X-Request-Id")
     state.request_id = given if given and REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-    state.identity = ANONYMOUS
+    state.identity, state.usage = ANONYMOUS, {}
     mount = state.mount = mount_of(site, request.path, request.blueprint)
     error = state.error = misrouted(site, mount, request)
+    state.origins = cors.origins_for(site, mount, request.path)
+    if (
+        state.origins
+        and request.method == "OPTIONS"
+        and (answer := cors.answer_preflight(request, state.origins))
+    ):
+        state.error = None
+        return answer
     request.max_content_length = mount.max_body_bytes or app.config["MAX_CONTENT_LENGTH"]
-    state.identity = authenticate(site, mount, request)
+    try:
+        state.identity = authenticate(site, mount, request)
+    except PulsarError:
+        # Who proves nothing is counted by the address, also one that tries keys.
+        state.usage = site.limiter.count(mount, ANONYMOUS, request.remote_addr)
+        raise
+    state.usage = site.limiter.count(mount, state.identity, request.remote_addr)
     if error is not None:
         raise error
     if not state.identity.authenticated:
         guard(app, request)
+    return None
 
 
 def _finish(response: Response) -> None:
     request, state = request_ctx.request, app_ctx.g
     envelop(response, state)
     add_headers(response, state)
+    if state.origins:
+        cors.add_headers(response, request, state.origins)
     logs.log_request(request, response, state)

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from core.errors import PulsarError
     from core.site import Site
 
-__all__ = ["BARE", "Blueprint", "Mount", "mount_of"]
+__all__ = ["BARE", "SITE_LIMITS", "Blueprint", "Mount", "RateLimits", "mount_of"]
 
 BARE = ""  # the auth scheme of those who send the key alone, without a word before it
+SITE_LIMITS = ""  # the rate limits of those who set none: the site's, by key, by user and by address
+RateLimits = tuple[int, int] | str | None
 
 
 class Blueprint(flask.Blueprint):
@@ -41,6 +43,9 @@ class Blueprint(flask.Blueprint):
         auth_schemes: Sequence[str] = ("token",),
         owns: Sequence[str] = (),
         max_body_bytes: int | str | None = None,
+        rate_limits: RateLimits = SITE_LIMITS,
+        cors: Sequence[str] | None = None,
+        cors_paths: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(name, import_name, **kwargs)
@@ -49,6 +54,15 @@ class Blueprint(flask.Blueprint):
         self.auth_schemes = frozenset(auth_schemes)
         self.owns = tuple(owns)
         self.max_body_bytes = max_body_bytes
+        self.rate_limits = rate_limits
+        self.cors = cors
+        self.cors_paths = tuple(cors_paths)
+
+    @property
+    def setting_names(self) -> list[str]:
+        """Settings that its options name."""
+        named = (self.max_body_bytes, self.rate_limits, None if self.cors == "*" else self.cors)
+        return [name for name in named if isinstance(name, str) and name]
 
 
 @dataclass(frozen=True)
@@ -62,17 +76,25 @@ class Mount:
     error_formatter: Callable[["PulsarError"], Response] | None = None
     auth_schemes: frozenset[str] = frozenset({"token"})
     max_body_bytes: int | None = None
+    rate_limits: RateLimits = SITE_LIMITS
+    cors: frozenset[str] | None = None
+    cors_paths: tuple[str, ...] = ()  # each with a slash at the end
 
     @classmethod
     def of(cls, plugin: str, bp: flask.Blueprint, prefix: str, config: Mapping[str, Any]) -> "Mount":
         """How ``bp`` is treated when mounted at ``prefix``; a plain Flask blueprint gets the defaults."""
-        options = {
-            name: getattr(bp, name)
-            for name in ("owns", "envelope", "error_formatter", "auth_schemes", "max_body_bytes")
-            if hasattr(bp, name)
-        }
+        names = ("owns", "envelope", "error_formatter", "auth_schemes", "max_body_bytes", "rate_limits")
+        options = {name: getattr(bp, name) for name in names if hasattr(bp, name)}
         if isinstance(setting := options.get("max_body_bytes"), str):
             options["max_body_bytes"] = config.get(setting)  # None where a plugin could not be loaded
+        cors = getattr(bp, "cors", None)
+        if isinstance(cors, str):
+            cors = ["*"] if cors == "*" else config.get(cors, ())
+        if cors is not None:
+            options["cors"] = frozenset(cors)
+            options["cors_paths"] = tuple(
+                f"{prefix}/{path.strip('/')}/" for path in getattr(bp, "cors_paths", ())
+            )
         return cls(plugin=plugin, prefix=prefix, **options)
 
     @property

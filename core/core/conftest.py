@@ -28,7 +28,9 @@ from sqlalchemy import event, insert, text
 from core.app import Pulsar, create_app
 from core.db import Base, db, now
 from core.identity import digest_of
+from core.limits import Limiter
 from core.plugins import find_plugins
+from core.site import site_of
 from core.testing import make_database, why_not
 from core.users import services
 from core.users.models import (
@@ -268,6 +270,25 @@ def query_counter(app: Pulsar) -> Callable[[], Any]:
             event.remove(engine, "before_cursor_execute", note)
 
     return count
+
+
+@pytest.fixture
+def rate_limits(app: Pulsar) -> Iterator[Callable[..., Limiter]]:
+    """``rate_limits(RATE_LIMIT_UNAUTH=(3, 60), ...)``: the site has its limits for the rest of this test,
+    with these settings; nothing has been counted yet.
+
+    Without it there are none.
+    """
+    site = site_of(app)
+    before = site.limiter
+
+    def switch_on(**settings: Any) -> Limiter:
+        config = {**app.config, **settings, "TESTING": False}
+        site.limiter = Limiter(config, clock=lambda: now().timestamp())  # as freeze_time has it
+        return site.limiter
+
+    yield switch_on
+    site.limiter = before
 
 
 @pytest.fixture

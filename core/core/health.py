@@ -20,7 +20,7 @@ from core.storage import store
 __all__ = ["bp"]
 
 log = logging.getLogger(__name__)
-bp = Blueprint("health", __name__)
+bp = Blueprint("health", __name__, rate_limits=None)  # whoever looks after the site looks often
 
 
 @bp.get("/health")
@@ -54,6 +54,8 @@ def _checks() -> list[tuple[str, Callable[[], str], bool]]:
         ("storage", _storage, True),
         ("migrations", _migrations, False),
     ]
+    if (limiter := current_site().limiter).uses_redis:
+        found.append(("cache", limiter.check, False))
     for plugin, call in hook_calls(current_site().hooks, "register_health_checks"):
         try:
             found += [check for checks in call() for check in checks]

@@ -239,6 +239,9 @@ def _add_routes(app: Flask, plugin: Plugin) -> None:
     added = [bp for name, bp in app.blueprints.items() if name not in blueprints and "." not in name]
     found += [bp for bp in added if isinstance(bp, Blueprint)]
     for bp in dict.fromkeys(found):
+        for setting in getattr(bp, "setting_names", ()):
+            if setting not in app.config:
+                raise Refused(f"its blueprint {bp.name} names the setting {setting}, which does not exist")
         prefix = prefix_of(app, plugin, bp)
         if bp.name in site.mounts:
             other = site.mounts[bp.name].plugin

@@ -23,7 +23,8 @@ from core.site import current_site, site_of
 
 __all__ = ["bp", "make_spec"]
 
-bp = Blueprint("openapi", __name__, envelope=False)
+# Not counted: a page loads several parts at once, and they cost next to nothing.
+bp = Blueprint("openapi", __name__, envelope=False, rate_limits=None)
 
 VARIABLE: Final = re.compile(r"<(?:(?P<kind>\w+)(?:\([^)]*\))?:)?(?P<name>\w+)>")
 KINDS: Final[Mapping[str, Mapping[str, Any]]] = {

@@ -64,13 +64,17 @@ def _failed(status: int, text: bytes, request_id: str) -> bytes:
 
 
 def add_headers(response: Response, state: Any) -> None:
-    """Headers that protect a browser, the request's id, and no caching of what a login showed."""
+    """Headers that protect a browser, the request's id, what is left of its limits; no caching of what
+    a login showed.
+    """
     headers = response.headers
     headers["X-Request-Id"] = state.request_id
     given = {name.lower() for name, _ in headers}
     for name, lower, value in SAFE_HEADERS:
         if lower not in given:
             headers.add(name, value)
+    for name, value in state.usage.items():
+        headers.add(name, value)
     fresh = response.mimetype == "application/json" and "cache-control" not in given
     if fresh and state.identity.authenticated:
         headers["Cache-Control"] = "no-store"

@@ -12,8 +12,11 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from core.config import Setting
 
-__all__ = ["Config"]
+__all__ = ["Config", "check_limit"]
 
+ORIGIN: Final = re.compile(
+    r"[a-z][a-z0-9+.-]*://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII
+)
 PREFIX: Final = re.compile(r"/?|/?[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/?", re.ASCII)
 
 
@@ -32,7 +35,8 @@ def _check_database(value: str) -> None:
         raise ValidationError("Not the address of a database that can be used.") from None
 
 
-def _check_limit(value: tuple[int, ...]) -> None:
+def check_limit(value: tuple[int, ...]) -> None:
+    """:raises ValidationError: unless ``value`` is a rate limit: requests, and seconds."""
     if len(value) != 2 or min(value) < 1 or max(value) > 2**31:
         raise ValidationError("Not a number of requests and a number of seconds.")
 
@@ -64,6 +68,35 @@ def _is_address(url: Any) -> bool:
 
 def _is_pattern(name: Any) -> bool:
     return isinstance(name, str) and re.fullmatch(r"[a-z0-9_.-]+\*?|\*", name) is not None
+
+
+def _check_origins(value: list[str]) -> None:
+    for origin in value:
+        if origin != "*" and not _is_origin(origin):
+            raise ValidationError(
+                f"{origin!r} is not an origin as browsers send it: scheme://host[:port] in lower case,"
+                " without the usual port and without a path."
+            )
+
+
+def _is_origin(text: str) -> bool:
+    if not ORIGIN.fullmatch(text):
+        return False
+    try:
+        parts = urlsplit(text)
+        return parts.port not in (0, {"http": 80, "https": 443}.get(parts.scheme, 0))
+    except ValueError:  # a port out of range, an address in brackets that is none
+        return False
+
+
+def _check_redis(value: str) -> None:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValidationError("Not an address: its port or host is wrong.") from None
+    if value and parts.scheme not in ("redis", "rediss", "unix", "memory"):
+        raise ValidationError("Not the address of a Redis: redis://, rediss:// or unix:// (or memory://).")
 
 
 def _check_callable(value: Any) -> None:
@@ -124,7 +157,7 @@ class Config:
         "Requests of one API key or session in so many seconds; None for no limit.",
         "requests, s",
         item=int,
-        check=_check_limit,
+        check=check_limit,
         nullable=True,
     )
     RATE_LIMIT_PER_USER = Setting(
@@ -132,7 +165,7 @@ class Config:
         "Requests of one user in so many seconds; None for no limit.",
         "requests, s",
         item=int,
-        check=_check_limit,
+        check=check_limit,
         nullable=True,
     )
     RATE_LIMIT_UNAUTH = Setting(
@@ -140,7 +173,7 @@ class Config:
         "Requests without credentials from one address in so many seconds; None for no limit.",
         "requests, s",
         item=int,
-        check=_check_limit,
+        check=check_limit,
         nullable=True,
     )
     RATE_LIMIT_LOGIN_ACCOUNT = Setting(
@@ -148,7 +181,7 @@ class Config:
         "Failed logins to one account in so many seconds; None for no limit.",
         "logins, s",
         item=int,
-        check=_check_limit,
+        check=check_limit,
         nullable=True,
     )
     RATE_LIMIT_LOGIN_ADDRESS = Setting(
@@ -156,13 +189,14 @@ class Config:
         "Failed logins from one address in so many seconds; None for no limit.",
         "logins, s",
         item=int,
-        check=_check_limit,
+        check=check_limit,
         nullable=True,
     )
     REDIS_URL = Setting(
         "",
-        "Redis that counts requests for several machines; empty: each machine counts its own.",
+        "Redis that counts requests for several machines; empty or memory://: each machine counts its own.",
         secret=True,
+        check=_check_redis,
     )
     SESSION_LIFETIME = Setting(
         14 * 24 * 3600,
@@ -172,7 +206,10 @@ class Config:
         maximum=31_536_000,
     )
     CORS_ORIGINS = Setting(
-        [], "Origins whose pages may call the API from a browser, e.g. ['https://lab.example.org'].", item=str
+        [],
+        "Origins whose pages may call the API from a browser, e.g. ['https://lab.example.org']; '*': all.",
+        item=str,
+        check=_check_origins,
     )
     WEBHOOKS = Setting(
         [],
@@ -251,7 +288,7 @@ class Config:
         "Send downloads to the object store. Switch off if callers cannot reach it: the site passes them on.",
     )
     DEBUG = Setting(False, "Flask's development mode; never on a public site.", aliases=("FLASK_DEBUG",))
-    TESTING = Setting(False, "Set by the test kit.")
+    TESTING = Setting(False, "Set by the test kit; there are no rate limits then.")
     LOG_LEVEL = Setting(
         "INFO", "Least severe line that is logged.", choices=("DEBUG", "INFO", "WARNING", "ERROR")
     )

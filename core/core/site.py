@@ -13,6 +13,7 @@ from core.config import Settings
 from core.permissions import Permissions
 
 if TYPE_CHECKING:
+    from core.limits import Limiter
     from core.plugins import Plugin
 
 __all__ = ["Site", "current_site", "site_of"]
@@ -25,6 +26,8 @@ class Site:
     instance: Path
     settings: Settings
     hooks: pluggy.PluginManager
+    limiter: "Limiter"
+    cors: frozenset[str] = frozenset()  # origins whose pages may call what has no rule of its own
     adding: str = "core"  # the plugin that is being put in its place
     plugins: dict[str, "Plugin"] = field(default_factory=dict)  # by name, in the order of loading
     mounts: dict[str, Mount] = field(default_factory=dict)  # by the name of the blueprint

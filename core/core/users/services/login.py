@@ -8,7 +8,6 @@ than are allowed, and a refusal rolls nothing back.
 import hmac
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 from typing import Final
 
@@ -19,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from core.db import change, db, now, own_transaction
 from core.errors import AccountDisabled, RateLimited, Unauthenticated
 from core.events import CoreEvents, emit
+from core.limits import network_of
 from core.users.models import LoginFailure, User
 from core.users.services.accounts import find_user
 from core.users.services.passwords import password_turn, verify_password
@@ -92,20 +92,11 @@ def _full(limit: Limit) -> ColumnElement[bool]:
 def _limits(username: str, address: str) -> Sequence[Limit]:
     config = current_app.config
     key = hmac.digest(config["SECRET_KEY"].encode(), b"pulsar.login-failure.v1", "sha256")
-    subjects = f"account {username.lower()}", f"address {_network(address)}"
+    subjects = f"account {username.lower()}", f"address {network_of(address)}"
     digests = [hmac.new(key, text.encode(), "sha256").hexdigest() for text in subjects]
     return tuple(
         zip(digests, (config["RATE_LIMIT_LOGIN_ACCOUNT"], config["RATE_LIMIT_LOGIN_ADDRESS"]), strict=True)
     )
-
-
-def _network(address: str) -> str:
-    """The address; of IPv6 the /64, of which a single machine has all addresses."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else address
 
 
 def _begin_try(limit: Limit) -> None:

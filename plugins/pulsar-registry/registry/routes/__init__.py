@@ -27,6 +27,9 @@ bp = Blueprint(
     auth_schemes=("token", "bearer", BARE),
     owns=("api", "packages"),
     max_body_bytes="REGISTRY_MAX_BODY_BYTES",
+    rate_limits="REGISTRY_RATE_LIMIT",
+    cors="*",  # as the published registry does; a page gets what everyone gets, or brings a key
+    cors_paths=("api",),
 )
 
 for module in (
