@@ -48,19 +48,23 @@ def overview(site: Site) -> dict[str, dict[str, Any]]:
     """Every plugin by name: version, state, what it brings, what is wrong with it."""
     rows = {name: row(found, "disabled") for name, found in find_plugins().items()}
     for name, found in site.plugins.items():
-        rows[name] = row(found, "failed" if found.failure else "enabled")
+        here = name in rows or found.module is not None
+        rows[name] = row(found, "failed" if found.failure else "enabled", installed=here)
         if found.failure is None:
             rows[name] |= _brings(site, name)
     return rows
 
 
-def row(found: Plugin, state: str) -> dict[str, Any]:
+def row(found: Plugin, state: str, *, installed: bool = True) -> dict[str, Any]:
     """What is known of a plugin without loading it."""
     return {
         "name": found.name,
         "version": found.version,
         "description": found.description,
+        "installed": installed,
+        "enabled": state in ("enabled", "failed"),
         "state": state,
+        "api": found.api,
         "failure": str(found.failure) if found.failure else None,
         "traceback": found.failure.traceback if found.failure else None,
         "pending": None,

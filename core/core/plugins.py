@@ -38,8 +38,11 @@ __all__ = [
     "hook_calls",
     "hook_manager",
     "load_plugins",
+    "needed",
     "one_line",
+    "read_constants",
     "source_of",
+    "what_is_missing",
 ]
 
 log = logging.getLogger(__name__)
@@ -99,6 +102,7 @@ class Plugin:
     module: ModuleType | None = None
     failure: Failure | None = None
     requires: tuple[Requirement, ...] = field(default=())
+    api: str = ""  # versions of the contract that it was written for; empty: it does not say
 
     @property
     def config(self) -> type | None:
@@ -132,7 +136,8 @@ class Plugin:
 
 def core_plugin() -> Plugin:
     """Core, seen as the plugin that is always loaded first."""
-    return Plugin(name="core", module_name="core", version=_version("pulsar-core"), module=core)
+    version = _version("pulsar-core")
+    return Plugin(name="core", module_name="core", version=version, module=core, api=PLUGIN_API)
 
 
 def find_plugins() -> dict[str, Plugin]:
@@ -172,12 +177,12 @@ def load_plugins(
             continue
         plugin = installed.get(name) or (Plugin(name.rpartition(".")[2], name) if "." in name else None)
         if plugin is None:
-            have = ", ".join(other for other in installed if other != "core") or "none"
-            failures[name] = Failure(name, "discovery", f"not installed; installed are: {have}")
+            reason = f"not installed; installed are: {_names_of(installed)}"
+            failures[name] = Failure(name, "discovery", reason)
         elif plugin.name not in failures:
             wanted[plugin.name] = plugin
     for plugin in wanted.values():
-        if failure := _read_constants(plugin):
+        if failure := read_constants(plugin):
             failures[plugin.name] = failure
     _check_requirements(wanted, installed, failures)
     order = _in_order({name: plugin for name, plugin in wanted.items() if name not in failures}, failures)
@@ -192,11 +197,15 @@ def load_plugins(
     return loaded, [failures[name] for name in failures if name not in excluded]
 
 
-def _read_constants(plugin: Plugin) -> Failure | None:
+def read_constants(plugin: Plugin) -> Failure | None:
     """Read ``REQUIRES``, ``PLUGIN_API`` and ``__version__`` without importing the plugin.
 
     So a plugin is imported after what it needs, and one written for another contract not at all.
+
+    :returns: why the plugin cannot be used, if they say so.
     """
+    if plugin.name == "core":
+        return None
     found: dict[str, Any] = {}
     try:
         path = plugin.package / "__init__.py"
@@ -207,7 +216,8 @@ def _read_constants(plugin: Plugin) -> Failure | None:
                     found[name] = ast.literal_eval(node.value)
         plugin.version = plugin.version or found.get("__version__", "")
         plugin.requires = tuple(Requirement(text) for text in found.get("REQUIRES", ()))
-        api = SpecifierSet(found.get("PLUGIN_API", ""))
+        plugin.api = found.get("PLUGIN_API", "")
+        api = SpecifierSet(plugin.api)
     except InvalidRequirement as exc:
         return Failure(plugin.name, "requirements", f"REQUIRES: {one_line(exc)}", str(path))
     except InvalidSpecifier as exc:
@@ -219,6 +229,36 @@ def _read_constants(plugin: Plugin) -> Failure | None:
             plugin.name, "requirements", f"written for plugin API {api}, this is {PLUGIN_API}", str(path)
         )
     return None
+
+
+def needed(names: Iterable[str]) -> list[str]:
+    """``names`` and the names of all that these plugins require, core left out; none is imported."""
+    installed = find_plugins()
+    found: dict[str, None] = {}
+    todo = list(names)
+    while todo:
+        name = todo.pop(0)
+        if name != "core" and name not in found:
+            found[name] = None
+            plugin = installed.get(name)
+            if plugin is not None and read_constants(plugin) is None:
+                todo += [need.name for need in plugin.requires]
+    return list(found)
+
+
+def what_is_missing(name: str, enabled: Iterable[str]) -> str | None:
+    """Why the plugin ``name`` could not be used if ``enabled`` were the others; None if it could."""
+    installed = find_plugins()
+    plugin = installed.get(name)
+    if plugin is None:
+        return f"not installed; installed are: {_names_of(installed)}"
+    if failure := read_constants(plugin):
+        return str(failure.reason)
+    return _lacks(plugin, {other: installed[other] for other in enabled if other in installed}, installed)
+
+
+def _names_of(installed: Mapping[str, Plugin]) -> str:
+    return ", ".join(other for other in installed if other != "core") or "none"
 
 
 def _import(plugin: Plugin, declared: dict[str, tuple[str, Setting]]) -> Failure | None:

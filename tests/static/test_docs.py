@@ -70,7 +70,7 @@ def walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command
         yield from walk(inner, f"{path} {name}")
 
 
-def flask_commands(app) -> list[str]:
+def flask_commands(app) -> dict[str, click.Command]:
     """Core's commands and those of the plugins; of ``flask db`` only what is not Flask-Migrate's own."""
     groups = {
         entry.name: entry.load()
@@ -78,12 +78,12 @@ def flask_commands(app) -> list[str]:
         if entry.value.startswith("core.")
     }
     groups |= {name: group for name, group in app.cli.commands.items() if isinstance(group, PluginGroup)}
-    return [
-        path
+    return {
+        path: command
         for name, group in groups.items()
         for path, command in walk(group, f"flask {name}")
         if command.callback is None or not command.callback.__module__.startswith("flask_migrate")
-    ]
+    }
 
 
 def routes(app) -> list[str]:
@@ -135,10 +135,22 @@ def dead_links(pages, known) -> list[str]:
     return dead
 
 
-def test_every_flask_command_is_documented(app, docs):
-    names = flask_commands(app)
-    assert {"flask serve", "flask config init", "flask db status"} <= set(names), "the walk finds nothing"
-    assert missing(names, docs) == []
+def test_every_flask_command_is_documented(app, docs, root):
+    found = flask_commands(app)
+    assert {"flask serve", "flask config init", "flask db status"} <= set(found), "the walk finds nothing"
+    page = (root / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert missing([name for name in found if name.split()[1] not in site_of(app).plugins], page) == []
+    assert missing(found, docs) == []
+
+
+def test_the_help_of_every_flask_command_has_an_example(app):
+    # "flask db revision" and "migrate" say that another one does their work.
+    helps = {name: command.help or "" for name, command in flask_commands(app).items()}
+    assert [
+        name
+        for name, text in helps.items()
+        if f"    {name}" not in text and "flask plugin revision" not in text
+    ] == []
 
 
 def test_every_pulsar_command_is_documented(docs):

@@ -9,6 +9,7 @@ from flask.cli import with_appcontext
 
 from core.audit import services
 from core.audit.serializers import EventSchema
+from core.cli.groups import Command
 from core.models import Event
 
 __all__ = ["audit"]
@@ -29,7 +30,7 @@ class Moment(click.ParamType[datetime]):
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--name", help="Only this event; with * at the end, all that begin so.")
 @click.option("--actor", help="Only what the user of this name did.")
 @click.option("--target", help="Only what happened to this, such as user:7.")

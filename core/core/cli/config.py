@@ -48,10 +48,16 @@ def write_config(path: Path) -> None:
     """Write a configuration with fresh secrets to ``path``, readable by its owner alone."""
     text = example_path().read_text(encoding="utf-8").replace(EXAMPLE_SECRET, secrets.token_urlsafe(32))
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, text.encode())
+
+
+def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Put ``content`` in the place of ``path``, at once: nobody ever reads half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with open(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)  # the umask has taken from it
+        file.write(content)
     temporary.replace(path)
 
 
@@ -62,7 +68,11 @@ def example_path() -> Path:
 
 @config.command()
 def check() -> None:
-    """Check every setting and say everything that is wrong. Exit status 2 if something is."""
+    """Check every setting and say everything that is wrong. Exit status 2 if something is.
+
+    \b
+        flask config check
+    """
     settings = load_settings()
     for warning in settings.warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -74,7 +84,12 @@ def check() -> None:
 @click.option("--plugin", help="Only the settings of this plugin.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 def show(plugin: str | None, as_json: bool) -> None:
-    """Show every setting, its unit and where its value comes from. Secrets are masked."""
+    """Show every setting, its unit and where its value comes from. Secrets are masked.
+
+    \b
+        flask config show --plugin registry
+        flask config show --json
+    """
     settings = load_settings()
     if plugin and plugin not in find_plugins():
         raise click.BadParameter(f"there is no plugin {plugin}", param_hint="--plugin")

@@ -12,6 +12,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from core.cli.groups import CommandGroup
 from core.db import db, now
 from core.errors import PulsarError
 from core.identity import OPERATOR
@@ -25,7 +26,7 @@ from core.jobs.worker import Worker
 __all__ = ["jobs"]
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def jobs() -> None:
     """Look after background work, and do it."""
 

@@ -6,12 +6,12 @@ from typing import Any
 import click
 
 from core.app import create_app
-from core.cli import plugin_migrations
-from core.cli.groups import CommandGroup
+from core.cli import plugin_migrations, plugin_switch
+from core.cli.groups import CommandGroup, in_columns
 from core.config import ConfigError
 from core.migrations import pending
 from core.overview import overview, row
-from core.plugins import find_plugins
+from core.plugins import find_plugins, read_constants
 from core.site import site_of
 
 __all__ = ["plugin"]
@@ -19,32 +19,57 @@ __all__ = ["plugin"]
 
 @click.group(cls=CommandGroup)
 def plugin() -> None:
-    """Show, migrate and remove plugins."""
+    """Show plugins; switch, migrate and remove them."""
 
 
-for command in plugin_migrations.commands:
+for command in (*plugin_switch.commands, *plugin_migrations.commands):
     plugin.add_command(command)
 
 
 @plugin.command("list")
 @click.option("--json", "as_json", is_flag=True, help="As a JSON list.")
 def list_(as_json: bool) -> None:
-    """List the installed plugins, and the enabled ones that are missing."""
+    """List the installed plugins, and the enabled ones that are missing.
+
+    API is the versions of the plugin contract that a plugin was written for; of core, the one it offers.
+
+    \b
+        flask plugin list
+        flask plugin list --json
+    """
     rows = list(describe().values())
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    for found in rows:
-        waiting = f"migrations pending: {found['pending']}" if found["pending"] else ""
-        said = found["failure"] or waiting or found["description"]
-        click.echo(f"{found['name']:16} {found['version'] or '-':10} {found['state']:12} {said}")
+    cells = [_cells(found) for found in rows]
+    head = ("NAME", "VERSION", "INSTALLED", "ENABLED", "STATE", "API", "REQUIRES", "PENDING")
+    for line, found in zip(in_columns([head, *cells]), [None, *rows], strict=True):
+        click.echo(line)
+        if found and found["failure"]:
+            click.echo(f"  ! {found['failure']}")
+
+
+def _cells(found: dict[str, Any]) -> list[str]:
+    keys = ("name", "version", "installed", "enabled", "state", "api", "requires", "pending")
+    return [_shown(found[key]) for key in keys]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (", ".join(value) if isinstance(value, list) else value) or "-"
 
 
 @plugin.command()
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
 def info(name: str, as_json: bool) -> None:
-    """Show all that is known of the plugin NAME."""
+    """Show all that is known of the plugin NAME.
+
+    \b
+        flask plugin info registry
+        flask plugin info registry --json
+    """
     rows = describe()
     if name not in rows:
         raise click.ClickException(f"there is no plugin {name}; known are {', '.join(rows)}")
@@ -52,7 +77,7 @@ def info(name: str, as_json: bool) -> None:
         click.echo(json.dumps(rows[name], indent=2))
         return
     for key, value in rows[name].items():
-        click.echo(f"{key:14} {', '.join(value) if isinstance(value, list) else value or '-'}")
+        click.echo(f"{key:14} {_shown(value)}")
 
 
 def describe() -> dict[str, dict[str, Any]]:
@@ -61,8 +86,13 @@ def describe() -> dict[str, dict[str, Any]]:
         app = create_app(PLUGIN_FAILURE="skip")
     except ConfigError as exc:
         click.echo(f"warning: {exc.format_message()}", err=True)
-        return {name: row(found, "unknown") for name, found in find_plugins().items()}
-    rows = overview(site_of(app))
-    for name, (current, head) in pending(app).items():
-        rows[name]["pending"] = f"{current or 'base'} -> {head}"
+        rows = {name: row(found, "unknown") for name, found in find_plugins().items()}
+    else:
+        rows = overview(site_of(app))
+        for name, (current, head) in pending(app).items():
+            rows[name]["pending"] = f"{current or 'base'} -> {head}"
+    for name, found in find_plugins().items():
+        if not rows[name]["enabled"]:
+            failure = read_constants(found)
+            rows[name] |= row(found, rows[name]["state"]) | {"failure": str(failure) if failure else None}
     return rows

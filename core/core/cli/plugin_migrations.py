@@ -52,7 +52,12 @@ _name = click.argument("name")
 @on_site
 @one_line
 def revision(name: str, message: str, autogenerate: bool) -> None:
-    """Write the next migration of a plugin into its folder versions/."""
+    """Write the next migration of a plugin into its folder versions/.
+
+    \b
+        flask plugin revision notes -m "add colours"
+        flask plugin revision notes -m "fill colours" --empty
+    """
     path = authoring.write_revision(name, message, empty=not autogenerate)
     if path is None:
         click.echo(f"{name}: models and database agree, nothing was written.")
@@ -70,7 +75,11 @@ def _short(path: Path) -> Path:
 @on_site
 @one_line
 def upgrade(name: str, adopt: bool) -> None:
-    """Bring one plugin, enabled or not, to its newest migration, and what it stands on as far as needed."""
+    """Bring one plugin, enabled or not, to its newest migration, and what it stands on as far as needed.
+
+    \b
+        flask plugin upgrade notes
+    """
     state = look()
     state.require_installed(name)
     state.refuse_broken((name,))
@@ -89,7 +98,12 @@ def upgrade(name: str, adopt: bool) -> None:
 @on_site
 @one_line
 def downgrade(name: str, target: str, cascade: bool, yes: bool) -> None:
-    """Undo the migrations of one plugin: all of them, with its tables and rows, or down to a revision."""
+    """Undo the migrations of one plugin: all of them, with its tables and rows, or down to a revision.
+
+    \b
+        flask plugin downgrade notes --to notes_0001
+        flask plugin downgrade notes
+    """
     state = look()
     if name in state.history.plugins or name not in state.recorded.rows:
         state.require_installed(name)
@@ -116,7 +130,11 @@ def _above(state: State, name: str, target: str) -> set[str]:
 @on_site
 @one_line
 def forget(name: str) -> None:
-    """Let the database go on without a plugin whose code is gone. Its tables are kept."""
+    """Let the database go on without a plugin whose code is gone. Its tables are kept.
+
+    \b
+        flask plugin forget notes
+    """
     recovery.forget(name)
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import select
 from core import listeners
 from core.app import Pulsar, create_app
 from core.cli.config import write_config
+from core.cli.groups import Command
 from core.cli.jobs import work_until_stopped
 from core.config import ConfigError, find_instance_path
 from core.db import db
@@ -55,7 +56,7 @@ To try next, in another terminal in this folder:
 Ctrl-C stops the site."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--host", envvar="HOST", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", envvar="PORT", default=5000, show_default=True, help="Port to listen on.")
 def serve(host: str, port: int) -> None:

@@ -10,6 +10,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy import func, select
 
+from core.cli.groups import CommandGroup
 from core.db import db
 from core.errors import PulsarError
 from core.storage import Blob, Checked, Reference, sweep, verify
@@ -18,7 +19,7 @@ from core.storage.factory import store
 __all__ = ["storage"]
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def storage() -> None:
     """Verify, sweep and explain stored blobs."""
 

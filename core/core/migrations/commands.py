@@ -11,6 +11,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 from flask_migrate.cli import db as db
 
+from core.cli.groups import Command
 from core.db import db as database
 from core.migrations import operations
 from core.migrations.comparison import differences, import_models
@@ -25,7 +26,7 @@ def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     """A command of ``flask db``, in place of Flask-Migrate's if it has one of that name."""
 
     def register(function: Callable[..., Any]) -> click.Command:
-        made: click.Command = db.command(name)(with_appcontext(one_line(function)))
+        made: click.Command = db.command(name, cls=Command)(with_appcontext(one_line(function)))
         return made
 
     return register
@@ -35,7 +36,12 @@ def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
 @click.argument("revision", required=False)
 @click.option("--sql", is_flag=True, help="Write the SQL for an empty database instead of running it.")
 def upgrade(revision: str | None, sql: bool) -> None:
-    """Bring every enabled plugin to its newest revision, or the site to REVISION."""
+    """Bring every enabled plugin to its newest revision, or the site to REVISION.
+
+    \b
+        flask db upgrade
+        flask db upgrade registry@head
+    """
     if revision is None or (sql and revision in ("head", "heads")):
         operations.upgrade_all(sql=sql)
     elif sql:
@@ -61,7 +67,11 @@ def _above(state: State, revision: str) -> set[str]:
 @click.option("--cascade", is_flag=True, help="Also undo what other plugins built on it.")
 @click.option("--yes", is_flag=True, help="Together with --cascade: do not refuse.")
 def downgrade(revision: str | None, sql: bool, cascade: bool, yes: bool) -> None:
-    """Go back to REVISION, e.g. cart@base or cart_0002; refused if other plugins would lose something."""
+    """Go back to REVISION, e.g. cart@base or cart_0002; refused if other plugins would lose something.
+
+    \b
+        flask db downgrade registry_0001
+    """
     if revision is None:
         raise MigrationUsageError(
             "say how far: a revision such as cart_0002, or `flask plugin downgrade NAME`"
@@ -91,7 +101,11 @@ def _named(state: State, revision: str) -> str | None:
 @click.option("-m", "--message", help="Ignored.")
 @click.argument("rest", nargs=-1, type=click.UNPROCESSED)
 def migrate(**_ignored: Any) -> None:
-    """Revisions belong to a plugin: use `flask plugin revision NAME -m MESSAGE`."""
+    """Revisions belong to a plugin: use `flask plugin revision NAME -m MESSAGE`.
+
+    \b
+        flask plugin revision notes -m "add colours"
+    """
     raise MigrationUsageError("a revision belongs to a plugin: use `flask plugin revision NAME -m MESSAGE`")
 
 
@@ -106,7 +120,12 @@ for _name in ("migrate", "revision"):
 @_command("status")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output.")
 def status(as_json: bool) -> None:
-    """Show for each plugin how far the database is and what is pending."""
+    """Show for each plugin how far the database is and what is pending.
+
+    \b
+        flask db status
+        flask db status --json
+    """
     lines = look().plugins()
     if as_json:
         click.echo(json.dumps([line.as_json() for line in lines]))
@@ -132,7 +151,11 @@ def _cells(line: PluginState) -> tuple[str, ...]:
 @_command("current")
 @click.option("-v", "--verbose", is_flag=True, help="Show the file of each revision too.")
 def current(verbose: bool) -> None:
-    """Show the rows of alembic_version. `flask db status` is easier to read."""
+    """Show the rows of alembic_version. `flask db status` is easier to read.
+
+    \b
+        flask db current
+    """
     look().refuse_unknown()
     command.current(operations.alembic_config(), verbose=verbose)
 
@@ -141,7 +164,11 @@ def current(verbose: bool) -> None:
 @click.option("-v", "--verbose", is_flag=True)
 @click.option("--resolve-dependencies", is_flag=True, help="Leave out heads that another one depends on.")
 def heads(verbose: bool, resolve_dependencies: bool) -> None:
-    """Show the newest revisions of all installed plugins."""
+    """Show the newest revisions of all installed plugins.
+
+    \b
+        flask db heads
+    """
     command.heads(operations.alembic_config(), verbose=verbose, resolve_dependencies=resolve_dependencies)
 
 
@@ -149,7 +176,11 @@ def heads(verbose: bool, resolve_dependencies: bool) -> None:
 @click.option("-v", "--verbose", is_flag=True)
 @click.option("--plugins", is_flag=True, help="A line for each plugin: folder and number of revisions.")
 def branches(verbose: bool, plugins: bool) -> None:
-    """Show where a branch forks, or with --plugins the branch of each plugin."""
+    """Show where a branch forks, or with --plugins the branch of each plugin.
+
+    \b
+        flask db branches --plugins
+    """
     if not plugins:
         command.branches(operations.alembic_config(), verbose=verbose)
         return
@@ -163,7 +194,11 @@ def branches(verbose: bool, plugins: bool) -> None:
 @click.option("-v", "--verbose", is_flag=True)
 @click.option("-i", "--indicate-current", is_flag=True, help="Mark the revisions the database is at.")
 def history(rev_range: str | None, verbose: bool, indicate_current: bool) -> None:
-    """List all revisions, newest first."""
+    """List all revisions, newest first.
+
+    \b
+        flask db history -i
+    """
     if indicate_current:
         look().refuse_unknown()
     command.history(
@@ -174,7 +209,11 @@ def history(rev_range: str | None, verbose: bool, indicate_current: bool) -> Non
 @_command("show")
 @click.argument("revision", default="heads")
 def show(revision: str) -> None:
-    """Show one revision."""
+    """Show one revision.
+
+    \b
+        flask db show registry@head
+    """
     command.show(operations.alembic_config(), cast(Any, revision))
 
 
@@ -183,7 +222,11 @@ def show(revision: str) -> None:
 @click.option("--sql", is_flag=True, help="Write the SQL instead of running it.")
 @click.option("--purge", is_flag=True, help="Forget first what the database says of itself.")
 def stamp(revisions: tuple[str, ...], sql: bool, purge: bool) -> None:
-    """Say that the database is at REVISIONS (default: heads of enabled plugins) without running anything."""
+    """Say that the database is at REVISIONS (default: heads of enabled plugins) without running anything.
+
+    \b
+        flask db stamp registry@head
+    """
     if sql:
         for revision in revisions or ("heads",):
             command.stamp(operations.alembic_config(report=lambda line: None), revision, sql=True)
@@ -210,7 +253,12 @@ def _targets(state: State, revisions: tuple[str, ...]) -> list[str]:
 @_command("check")
 @click.argument("names", nargs=-1)
 def check(names: tuple[str, ...]) -> None:
-    """Compare tables with models, of the plugins NAMES or of all enabled; exit status 1 if they differ."""
+    """Compare tables with models, of the plugins NAMES or of all enabled; exit status 1 if they differ.
+
+    \b
+        flask db check
+        flask db check registry
+    """
     state = look()
     state.refuse_unknown()
     names = names or state.history.enabled
