@@ -120,7 +120,7 @@ def _by_cookie(request: Request) -> Identity | None:
     if not token:
         return None
     try:
-        identity = by_key(token, request, SESSION)
+        identity = by_key(token, request, (SESSION,))
     except Unauthenticated:
         return None  # it has ended, and the browser cannot know
     except AccountDisabled:

@@ -13,8 +13,10 @@ import pluggy
 if TYPE_CHECKING:
     import click
     from flask import Flask, Request
+    from markupsafe import Markup
 
     from core.authentication import Claim
+    from core.identity import Identity
     from core.models import Event
 
 __all__ = ["hookimpl", "hookspec"]
@@ -51,3 +53,8 @@ def authenticate_request(request: "Request") -> "Claim | None":
 @hookspec
 def reserved_usernames() -> Iterable[str]:  # type: ignore[empty-body]
     """Return names, in lower case, that nobody can register with, in whatever case."""
+
+
+@hookspec
+def signed_in_page(identity: "Identity") -> "Markup | None":
+    """Return HTML for the page that a browser sees after signing in, or None; it can load and run nothing."""

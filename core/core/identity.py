@@ -25,13 +25,16 @@ from core.models import Event
 from core.permissions import GOD_MODE, CorePermissions
 from core.rights import granted_to, locked_permissions, rights_of
 from core.site import Site, current_site
-from core.users.models import ApiKey, User
+from core.users.models import ACCESS, API_KEY, CODE, REFRESH, SESSION, TOKENS, ApiKey, User
 
 __all__ = [
+    "ACCESS",
     "ANONYMOUS",
     "API_KEY",
+    "CODE",
     "OPERATOR",
     "PASSWORD",
+    "REFRESH",
     "SESSION",
     "Identity",
     "anonymous",
@@ -51,9 +54,8 @@ log = logging.getLogger(__name__)
 HASH_LENGTH: Final = 10  # characters of a key that are its public identifier
 MIN_KEY_LENGTH: Final = 34  # hash and the shortest secret ever made: 24 characters
 WARM_LIMIT: Final = 10_000  # identities kept in memory, about 2 KB each
-# What an identity was proven by; the first two are also the kinds of rows in core_api_keys.
-API_KEY: Final = "key"
-SESSION: Final = "session"
+KEYS: Final = frozenset({API_KEY, ACCESS})  # what a program may send with any request
+# What an identity can be proven by besides the kinds of rows in core_api_keys.
 PASSWORD: Final = "password"  # noqa: S105 - the word, not one
 USE_INTERVAL: Final = 120.0  # s, or a quarter of the key's timeout: how exactly its last use is known
 
@@ -65,7 +67,7 @@ class Identity:
     :param user_id: None for a caller without credentials.
     :param granted: permissions of the user.
     :param scope: permissions the key is restricted to; empty means no restriction.
-    :param kind: what proved it: an API key, a session, a password; empty for a foreign credential.
+    :param kind: what proved it: an API key, a session, a token, a password; empty for a foreign credential.
     """
 
     user_id: int | None = None
@@ -129,7 +131,7 @@ class Warm:
     identity: Identity
     generation: int
     timeout: float | None  # s; None for a permanent key
-    last_used: datetime
+    counted_from: datetime  # when the time-out began: with the last use, or of a token when it was made
     ip: str
     user_agent: str
     written: datetime = field(default_factory=now)
@@ -152,13 +154,13 @@ def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def by_key(key: str, request: Request, kind: str = API_KEY) -> Identity:
+def by_key(key: str, request: Request, kinds: Collection[str] = KEYS) -> Identity:
     """The identity of a key, or of another credential that is kept like one.
 
-    :raises Unauthenticated: if there is none such of this ``kind`` that is alive.
+    :raises Unauthenticated: if there is none such of these ``kinds`` that is alive.
     :raises AccountDisabled: if its user's account is switched off.
     """
-    if len(key) < MIN_KEY_LENGTH or " " in key:
+    if len(key) < MIN_KEY_LENGTH or " " in key or not (key.isascii() and key.isprintable()):
         raise Unauthenticated
     identities: dict[bytes, Warm] = current_site().identities
     digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
@@ -171,7 +173,7 @@ def by_key(key: str, request: Request, kind: str = API_KEY) -> Identity:
                 raise Unauthenticated
             warm = _load(key)  # another process has just used it
         keep_warm(digest, warm)
-    if warm.identity.kind != kind:
+    if warm.identity.kind not in kinds:
         raise Unauthenticated
     _note_use(warm, moment, request)
     return warm.identity
@@ -214,7 +216,7 @@ def _generation_query(dialect: Dialect) -> tuple[str, bool]:
 
 
 def _expired(warm: Warm, moment: datetime) -> bool:
-    return warm.timeout is not None and (moment - warm.last_used).total_seconds() > warm.timeout
+    return warm.timeout is not None and (moment - warm.counted_from).total_seconds() > warm.timeout
 
 
 def _load(key: str) -> Warm:
@@ -232,7 +234,7 @@ def _load(key: str) -> Warm:
         identity=identity,
         generation=user.generation,
         timeout=None if stored.permanent else float(stored.timeout),
-        last_used=stored.last_used_at,
+        counted_from=stored.counted_from,
         ip=stored.ip,
         user_agent=stored.user_agent,
         written=stored.last_used_at,
@@ -265,13 +267,15 @@ def touch(*user_ids: int) -> None:
 def _revoke(warm: Warm) -> bool:
     """Revoke an expired key, unless its stored last use is no longer the one that was read."""
     identity = warm.identity
-    same = (ApiKey.hash == identity.key_hash, ApiKey.last_used_at == warm.last_used)
+    same = [ApiKey.hash == identity.key_hash, ApiKey.revoked.is_(False)]
+    if identity.kind not in TOKENS:
+        same.append(ApiKey.last_used_at == warm.counted_from)
+    # The user's row first, as everybody does who changes keys: so they never wait in a circle.
+    known = update(User).where(User.id == identity.user_id).values(generation=User.generation + 1)
     with own_transaction() as session:
+        session.execute(known)
         done = change(session, update(ApiKey).where(*same).values(revoked=True)) > 0
         if done:
-            session.execute(
-                update(User).where(User.id == identity.user_id).values(generation=User.generation + 1)
-            )
             session.add(expiry_event(str(identity.key_hash), identity.user_id))
     return done
 
@@ -289,7 +293,8 @@ def expiry_event(key_hash: str, user_id: int | None) -> Event:
 
 def _note_use(warm: Warm, moment: datetime, request: Request) -> None:
     """Slide the window of the key; write it down now and then, and when address or agent changed."""
-    warm.last_used = moment
+    if warm.identity.kind not in TOKENS:
+        warm.counted_from = moment
     interval = timedelta(seconds=min(USE_INTERVAL, warm.timeout / 4 if warm.timeout else USE_INTERVAL))
     ip, agent = warm.identity.shown_address(request.remote_addr), request.headers.get("User-Agent", "")[:512]
     if moment - warm.written < interval and (ip, agent) == (warm.ip, warm.user_agent):

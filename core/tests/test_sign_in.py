@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from core.app import create_app
-from core.conftest import CHEAP_ARGON2, add_permissions
+from core.conftest import CHEAP_ARGON2, _add_base_data, add_permissions
 from core.cookies import own_path
 from core.db import db
 from core.models import Event
@@ -16,6 +16,14 @@ from core.users.models import ApiKey, User
 
 CREDENTIALS = {"username": "user_one", "password": "12345"}
 COOKIE = "pulsar_session"
+GREETER = """
+from markupsafe import Markup
+from core.hookspecs import hookimpl
+
+@hookimpl
+def signed_in_page(identity):
+    return Markup("<b>for {}</b>").format(identity.username)
+"""
 
 
 def field(page, name="csrf_token"):
@@ -338,3 +346,25 @@ def test_behind_a_proxy_the_address_of_the_site_counts(clean_database, app, data
     assert client.delete("/sessions/current", headers=own | cookie | token).status_code == 200
     with site.app_context():
         db.engine.dispose()
+
+
+def test_plugins_add_to_the_page_of_who_is_signed_in(make_plugin, make_site):
+    make_plugin("greeter", hooks=GREETER)
+    make_plugin("quoter", hooks=GREETER.replace("Markup(", "str("))
+    make_plugin("silent", hooks=GREETER.partition("return")[0] + "return None")
+    app = make_site("greeter", "quoter", "silent", tables=True, ARGON2_PARAMETERS=CHEAP_ARGON2)
+    with app.app_context():
+        _add_base_data()
+    client = app.test_client()
+    page = client.get("/login")
+    assert "for " not in page.text
+    assert "<script" not in page.text
+    sign_in(client)
+    page = client.get("/login")
+    assert "<section><b>for user_one</b></section>" in page.text
+    assert "&lt;b&gt;for user_one" in page.text, "only what a plugin calls HTML is taken for it"
+    assert page.text.count("<section>") == 2
+    nonces = [
+        re.search(r"nonce-([^']+)", client.get("/login").headers["Content-Security-Policy"])[1] for _ in "12"
+    ]
+    assert nonces[0] != nonces[1]

@@ -1,7 +1,7 @@
 """Tables of accounts."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import JSON, Boolean, CheckConstraint, ForeignKey, Integer, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from core.identity import Identity
 
 __all__ = [
+    "ACCESS",
+    "API_KEY",
+    "CODE",
     "LOWEST_CLASS",
+    "REFRESH",
+    "SESSION",
+    "TOKENS",
     "ApiKey",
     "ClassPermission",
     "Invite",
@@ -26,6 +32,15 @@ __all__ = [
 ]
 
 LOWEST_CLASS = 1  # id of the class of every new user; it always exists
+
+# Kinds of rows in core_api_keys: a key for a program, the cookie of a browser, and the tokens of a program
+# that signed in through a page.
+API_KEY: Final = "key"
+SESSION: Final = "session"
+ACCESS: Final = "access"  # what the program sends with its requests
+REFRESH: Final = "refresh"  # gets it the next access token
+CODE: Final = "code"  # what its user copies from the page; once
+TOKENS: Final = frozenset({ACCESS, REFRESH, CODE})  # they end at a set time, used or not
 
 
 def _lower_name(context: Any) -> str:
@@ -177,7 +192,7 @@ class UserPermission(Base):
 
 
 class ApiKey(Base):
-    """A key that acts for its user, within its scope. Only the digest of the secret is kept."""
+    """A key, session or token: acts for its user, within its scope. Only a digest of its secret is kept."""
 
     __tablename__ = "core_api_keys"
     __table_args__ = (CheckConstraint("timeout BETWEEN 60 AND 31536000", name="timeout_in_range"),)
@@ -192,10 +207,17 @@ class ApiKey(Base):
     user_agent: Mapped[str] = mapped_column(String(512), default="")
     revoked: Mapped[bool] = mapped_column(Boolean, default=False)
     permanent: Mapped[bool] = mapped_column(Boolean, default=False)
-    timeout: Mapped[int] = mapped_column(Integer, default=1800)  # s without use until the key is revoked
+    # s without use until the key is revoked; of a token, s until it ends.
+    timeout: Mapped[int] = mapped_column(Integer, default=1800)
     permissions: Mapped[list[str]] = mapped_column(JSON, default=list)  # the scope; empty: no restriction
-    # What it is: "key" for a program, "session" for the cookie of a browser.
-    kind: Mapped[str] = mapped_column(exact(16), default="key", server_default=text("'key'"))
+    kind: Mapped[str] = mapped_column(exact(16), default=API_KEY, server_default=text("'key'"))
+    # Of a token: hash of the code or key that its sign-in began with. What has the same ends together.
+    family: Mapped[str] = mapped_column(exact(10), default="", server_default=text("''"))
+
+    @property
+    def counted_from(self) -> datetime:
+        """From when ``timeout`` counts: the last use, or of a token its making."""
+        return self.created_at if self.kind in TOKENS else self.last_used_at
 
 
 class Invite(Base):

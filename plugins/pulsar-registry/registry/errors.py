@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-from flask import Response, g
+from flask import Response, g, request
 
-from core.errors import BadRequest, NotFound, PulsarError, UnsupportedMedia
+from core.errors import BadRequest, NotFound, PulsarError, Unauthenticated, UnsupportedMedia
 from core.responses import json_response
 
 __all__ = ["LISTED_OBJECTS", "WrongObjects", "format_error", "no_such_package"]
@@ -38,8 +38,11 @@ def format_error(error: PulsarError) -> Response:
     """The body of every error under the registry's paths."""
     # The protocol knows no 415: a body that cannot be read is a bad request like any other.
     status = HTTPStatus.BAD_REQUEST if isinstance(error, UnsupportedMedia) else error.status
+    message = error.message
+    if message == Unauthenticated().message and "Authorization" in request.headers:
+        message = "Token invalid."
     body: dict[str, Any] = {
-        "message": error.message,
+        "message": message,
         "code": error.code,
         "request_id": g.get("request_id"),
     }

@@ -2,13 +2,24 @@
 
 from collections.abc import Iterable
 
+from flask import render_template
+from markupsafe import Markup
+
 from core.hookspecs import hookimpl
+from core.identity import Identity
+from core.users import services
 from registry.services.pushes import RESERVED
 
-__all__ = ["reserved_usernames"]
+__all__ = ["reserved_usernames", "signed_in_page"]
 
 
 @hookimpl
 def reserved_usernames() -> Iterable[str]:
     """Names that mean an audience, or nobody, in the handle of a package."""
     return RESERVED
+
+
+@hookimpl
+def signed_in_page(identity: Identity) -> Markup:
+    """A code for the published client, which opens the page and then asks its user for it."""
+    return Markup(render_template("registry/code.html", code=services.create_code(identity)))  # noqa: S704 - escaped by the template

@@ -9,6 +9,7 @@ from core.serializers import INT64
 from registry.manifest import is_digest
 
 __all__ = [
+    "CredentialsSchema",
     "FetchSchema",
     "InstallQuery",
     "MissingSchema",
@@ -19,6 +20,7 @@ __all__ = [
 ]
 
 MAX_DESCRIPTION = 10_240  # characters
+MAX_CREDENTIAL = 4096  # characters of a name or password that is looked at at all
 
 
 def epoch(moment: datetime) -> float:
@@ -123,3 +125,10 @@ class FetchSchema(Schema):
     """Objects that the caller wants."""
 
     objects = Digests(required=True)
+
+
+class CredentialsSchema(Schema):
+    """A name and its password."""
+
+    username = fields.String(required=True, validate=validate.Length(max=MAX_CREDENTIAL))
+    password = fields.String(required=True, validate=validate.Length(max=MAX_CREDENTIAL))

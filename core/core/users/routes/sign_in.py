@@ -1,5 +1,6 @@
 """Sessions of browsers: a page to sign in, and the same for scripts of pages."""
 
+import secrets
 from typing import Any, Final
 
 from flask import Response, g, render_template, request
@@ -10,13 +11,14 @@ from core.errors import NotFound, PulsarError, Unauthenticated, UnsupportedMedia
 from core.identity import SESSION, current_identity, identity_of
 from core.requests import body, login_required, public, returns
 from core.responses import json_response
+from core.site import current_site
 from core.users import services
 from core.users.serializers import Credentials, SessionSerializer
 
 __all__ = ["bp"]
 
-# Nothing is loaded and nothing runs; the style stands in the page itself. No form-action: browsers
-# apply it to the redirect after signing in too, and some of them to the wrong address.
+# Nothing is loaded; the style stands in the page itself, and so does the one script that may run. No
+# form-action: browsers apply it to the redirect after signing in too, and some to the wrong address.
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 STALE: Final = "The page was open for too long. Try again."
 
@@ -137,6 +139,8 @@ def _page(target: str, problem: str = "", status: int = 200, headers: Any = None
     response = Response(status=status, mimetype="text/html", headers=headers)
     identity = current_identity()
     signed_in = identity.kind == SESSION
+    additions = current_site().hooks.hook.signed_in_page(identity=identity) if signed_in else []
+    nonce = secrets.token_urlsafe(16) if additions else ""
     response.set_data(
         render_template(
             "core/login.html",
@@ -145,8 +149,10 @@ def _page(target: str, problem: str = "", status: int = 200, headers: Any = None
             target=cookies.own_path(target, ""),
             problem=problem,
             root=request.script_root,
+            additions=additions,
+            nonce=nonce,
         )
     )
-    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Content-Security-Policy"] = f"{POLICY}; script-src 'nonce-{nonce}'" if nonce else POLICY
     response.headers["Cache-Control"] = "no-store"
     return response

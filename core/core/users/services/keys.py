@@ -1,4 +1,4 @@
-"""API keys."""
+"""API keys, and the sessions and tokens that are kept like them."""
 
 import re
 import secrets
@@ -8,16 +8,17 @@ from datetime import timedelta
 from typing import Any, Final
 
 from flask import current_app
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 
 from core.db import change, db, now
 from core.errors import BadRequest, NotFound
 from core.events import CoreEvents, emit
-from core.identity import API_KEY, SESSION, Identity, digest_of, expiry_event, identity_of, touch
+from core.identity import Identity, digest_of, expiry_event, identity_of, touch
 from core.site import current_site
-from core.users.models import ApiKey, User
+from core.users.models import API_KEY, SESSION, TOKENS, ApiKey, User
 
 __all__ = [
+    "add_key",
     "create_key",
     "create_session",
     "get_key",
@@ -54,7 +55,7 @@ def create_key(
         _check_scope(user, permissions, maker)
     # An inherited scope keeps what the user lost since: an empty one would be no restriction at all.
     scope = sorted(set(permissions or inherited))
-    key, text = _add(user, permissions=scope, permanent=permanent, timeout=timeout, name=name)
+    key, text = add_key(user.id, permissions=scope, permanent=permanent, timeout=timeout, name=name)
     emit(CoreEvents.API_KEY_CREATED, target=f"api_key:{key.hash}", user_id=user.id, permissions=scope)
     return key, text
 
@@ -64,18 +65,22 @@ def create_session(user: User) -> tuple[ApiKey, str]:
 
     :returns: the stored session and its text, which is for the cookie alone.
     """
-    session, text = _add(user, kind=SESSION, timeout=current_app.config["SESSION_LIFETIME"])
+    session, text = add_key(user.id, kind=SESSION, timeout=current_app.config["SESSION_LIFETIME"])
     emit(CoreEvents.SESSION_CREATED, target=f"user:{user.id}", session_hash=session.hash)
     return session, text
 
 
-def _add(user: User, *, kind: str = API_KEY, **columns: Any) -> tuple[ApiKey, str]:
+def add_key(user_id: int, *, kind: str = API_KEY, **columns: Any) -> tuple[ApiKey, str]:
+    """Store a new key, session or token.
+
+    :returns: its row and its text, which is not kept.
+    """
     moment = now()
     public = "".join(secrets.choice(KEY_ALPHABET) for _ in range(10))
     secret = secrets.token_urlsafe(32)
     key = ApiKey(
         hash=public,
-        user_id=user.id,
+        user_id=user_id,
         digest=digest_of(secret),
         created_at=moment,
         last_used_at=moment,
@@ -117,11 +122,12 @@ def _revoke_expired(user_id: int) -> None:
         ApiKey.user_id == user_id,
         ApiKey.revoked.is_(False),
         ApiKey.permanent.is_(False),
-        ApiKey.last_used_at < moment - timedelta(seconds=SHORTEST),
+        or_(ApiKey.last_used_at < moment - timedelta(seconds=SHORTEST), ApiKey.kind.in_(TOKENS)),
     )
     oldest = select(ApiKey).where(*old).order_by(ApiKey.last_used_at).limit(EXPIRED)
     for key in db.session.scalars(oldest).all():
-        if key.last_used_at + timedelta(seconds=key.timeout) < moment:
+        if key.counted_from + timedelta(seconds=key.timeout) < moment:
+            touch(user_id)
             # Unless another process has used it meanwhile.
             same = (
                 ApiKey.hash == key.hash,
@@ -130,18 +136,20 @@ def _revoke_expired(user_id: int) -> None:
             )
             if change(db.session, update(ApiKey).where(*same).values(revoked=True)):
                 db.session.add(expiry_event(key.hash, user_id))
-                touch(user_id)
 
 
 def revoke_key(key: ApiKey) -> None:
-    """End one key or session.
+    """End one key or session; with a token the sign-in it belongs to, with a key what signed in with it.
 
     :raises BadRequest: if it is revoked already.
     """
-    alive = (ApiKey.hash == key.hash, ApiKey.revoked.is_(False))
-    if not change(db.session, update(ApiKey).where(*alive).values(revoked=True)):
+    touch(key.user_id)  # first, so that no new token is made of this one meanwhile
+    revoke = (
+        update(ApiKey).where(ApiKey.user_id == key.user_id, ApiKey.revoked.is_(False)).values(revoked=True)
+    )
+    if not change(db.session, revoke.where(ApiKey.hash == key.hash)):
         raise BadRequest(f"APIKey {key.hash} is already revoked.", code="already_revoked")
-    touch(key.user_id)
+    change(db.session, revoke.where(ApiKey.kind.in_(TOKENS), ApiKey.family == (key.family or key.hash)))
     emit(CoreEvents.API_KEY_REVOKED, target=f"api_key:{key.hash}", user_id=key.user_id)
 
 
@@ -151,16 +159,18 @@ def revoke_all_keys(user: User, *, keep: str = "") -> None:
     emit(CoreEvents.API_KEY_REVOKED, target=f"user:{user.id}", count=revoked)
 
 
-def revoke_keys(user: User, *, keep: str = "") -> int:
-    """Revoke every key and session of ``user``.
+def revoke_keys(user: User, *, keep: str = "", kinds: Collection[str] = ()) -> int:
+    """Revoke every key, session and token of ``user``.
 
     :param keep: hash of one that stays.
+    :param kinds: only these; empty: all.
     :returns: how many there were.
     """
-    alive = (ApiKey.user_id == user.id, ApiKey.revoked.is_(False), ApiKey.hash != keep)
-    revoked = change(db.session, update(ApiKey).where(*alive).values(revoked=True))
     touch(user.id)
-    return revoked
+    alive = [ApiKey.user_id == user.id, ApiKey.revoked.is_(False), ApiKey.hash != keep]
+    if kinds:
+        alive.append(ApiKey.kind.in_(kinds))
+    return change(db.session, update(ApiKey).where(*alive).values(revoked=True))
 
 
 def _check_scope(user: User, scope: Iterable[str], maker: Identity | None) -> None:

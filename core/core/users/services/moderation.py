@@ -14,6 +14,7 @@ from core.permissions import CorePermissions as P
 from core.rights import Rights, rights_of
 from core.users.models import (
     LOWEST_CLASS,
+    TOKENS,
     ClassPermission,
     SecondaryClass,
     SecondaryClassMember,
@@ -23,6 +24,7 @@ from core.users.models import (
 )
 from core.users.services.accounts import change_password, check_email, get_user
 from core.users.services.guard import changing_rights, check_gain
+from core.users.services.keys import revoke_keys
 from core.users.services.permissions import is_basic, is_known, not_a_permission
 
 __all__ = ["change_user"]
@@ -51,6 +53,8 @@ def change_user(user_id: int, changes: Mapping[str, Any], actor: Identity) -> Us
         if "password" in changes:
             change_password(user, changes["password"], keep=fresh.key_hash or "")
             changed.add("password")
+        if "enabled" in changed and not user.enabled:
+            revoke_keys(user, kinds=TOKENS)  # who comes back signs in again; keys and sessions go on
         changed |= _change_permissions(user, changes.get("permissions", {}), before, fresh)
         changed |= _change_classes(user, changes, before)
         check_gain(fresh, rights_of(user).stored - before.stored)

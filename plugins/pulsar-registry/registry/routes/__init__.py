@@ -11,6 +11,7 @@ from registry.routes import (
     packages,
     pages,
     revisions,
+    sign_in,
     tags,
     versions,
 )
@@ -33,6 +34,6 @@ bp = Blueprint(
 )
 
 for module in (
-    access, capabilities, client_log, log, objects, packages, pages, revisions, tags, versions
+    access, capabilities, client_log, log, objects, packages, pages, revisions, sign_in, tags, versions
 ):  # fmt: skip
     bp.register_blueprint(module.bp)
