@@ -67,5 +67,5 @@ install: ## Install what the server needs into .venv, unless it is there
 	$(INSTALL)
 
 clean: ## Remove what was installed and every cache; instance/ stays
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf .venv .tools .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,10 +10,14 @@ class Config:
     """Settings of the registry."""
 
     REGISTRY_ALLOW_PUBLIC = Setting(
-        False, "Whether packages may be shared with the public, and be read without a login."
+        False,
+        "Whether packages may be shared with the public, and be read without a login.",
+        aliases=("ALLOW_ANONYMOUS_ACCESS",),
     )
     REGISTRY_ALLOW_TEAM = Setting(
-        True, "Whether packages may be shared with everyone who is logged in, who may then push to them."
+        True,
+        "Whether packages may be shared with everyone who is logged in, who may then push to them.",
+        aliases=("ALLOW_TEAM_ACCESS",),
     )
     REGISTRY_MAX_BODY_BYTES = Setting(
         100 * 2**20, "Largest JSON body, unzipped; 100,000 entries take about 25 MB.", "B", minimum=2**16
