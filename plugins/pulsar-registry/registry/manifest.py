@@ -15,14 +15,16 @@ from struct import Struct
 from typing import Any, Final
 
 __all__ = [
-    "README",
+    "GROUPS",
     "BadTree",
     "NoSuchNode",
     "Tree",
     "check_tree",
     "find_node",
     "find_objects",
+    "find_readme",
     "is_digest",
+    "is_table",
     "top_hash",
 ]
 
@@ -31,7 +33,9 @@ Node = Mapping[str, Any]
 # cost gigabytes in a tree made to do so.
 Trail = tuple["Trail", str] | None
 
-README: Final = "README"  # the child of the root that introduces the package
+# The children of the root that introduce the package, the best first. Quilt's clients know the first alone,
+# since their names have no dots.
+READMES: Final = ("README", "README.md", "README.txt")
 MAX_NAME: Final = 255  # characters of a node's name
 MAX_METADATA_DEPTH: Final = 64  # lists and objects inside each other
 DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -240,3 +244,19 @@ def find_node(root: Node, path: str) -> Node:
             raise NoSuchNode(name)
         node = children[name]
     return node
+
+
+def is_table(leaf: Node) -> bool:
+    """Whether a leaf is a data frame, whose objects are Parquet, rather than a file."""
+    metadata = leaf.get("metadata") or {}
+    return leaf["type"] == "TABLE" or metadata.get("q_target") == "pandas"
+
+
+def find_readme(root: Node) -> str | None:
+    """The object that holds the text of the readme, if the tree has one."""
+    for name in READMES:
+        node = root["children"].get(name)
+        if node is not None and node["type"] == "FILE" and len(node["hashes"]) == 1 and not is_table(node):
+            digest: str = node["hashes"][0]
+            return digest
+    return None

@@ -2,6 +2,7 @@
 
 A package's revisions, tags, versions and log go with it. Blobs are referred to in two places:
 :class:`PackageObject` names the files of all revisions of a package, :class:`Revision` its stored tree.
+:class:`Readme` describes a blob and goes with it.
 """
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint
@@ -11,7 +12,7 @@ from core.db import PK, Base, BigInt, BigText, Digest, Name, Timestamp, exact
 from core.storage.models import Blob
 from core.users.models import User
 
-__all__ = ["LogEntry", "Package", "PackageObject", "Revision", "Tag", "Version"]
+__all__ = ["LogEntry", "Package", "PackageObject", "Readme", "Revision", "Tag", "Version"]
 
 _USER = f"{User.__tablename__}.id"
 _BLOB = f"{Blob.__tablename__}.digest"
@@ -50,10 +51,22 @@ class Revision(Base):
     package_id: Mapped[int] = mapped_column(ForeignKey(_PACKAGE, ondelete="CASCADE"))
     digest: Mapped[Digest]  # top hash
     tree: Mapped[Digest] = mapped_column(ForeignKey(_BLOB), index=True)  # the stored tree
+    # Of the readme, one of the package's objects. No foreign key: SQLite could add none without making the
+    # table anew, and the object stays as long as the package does.
+    readme: Mapped[Digest | None]
     created_by: Mapped[int | None] = mapped_column(ForeignKey(_USER, ondelete="SET NULL"))
     created_at: Mapped[Timestamp]
     updated_by: Mapped[int | None] = mapped_column(ForeignKey(_USER, ondelete="SET NULL"))
     updated_at: Mapped[Timestamp]
+
+
+class Readme(Base):
+    """The text of an object that is the readme of a revision, as far as it is shown and searched."""
+
+    __tablename__ = "registry_readmes"
+
+    digest: Mapped[Digest] = mapped_column(ForeignKey(_BLOB, ondelete="CASCADE"), primary_key=True)
+    text: Mapped[BigText]
 
 
 class PackageObject(Base):

@@ -2,6 +2,11 @@
 
 import pytest
 from registry_kit import leaf, local, root, sha, sizes_of
+from sqlalchemy import func, select
+
+from core.db import db
+from registry.models import Readme, Revision
+from registry.services.readmes import find_text
 
 README = b"# Hello <script>"
 
@@ -185,3 +190,37 @@ def test_an_empty_tree_is_a_package(people):
     assert people.ann.push("ann/empty", {}) == (
         "3e659fce4c878d0ad00f6df85ca1aef2aa1bcef25137f030312f01f39d256a82"
     )
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        ({"README": b"h\xc3\xa9\xff\x00!"}, "hé!"),
+        ({"README": b""}, ""),
+        ({"README": b"first", "README.md": b"second"}, "first"),
+        ({"README.md": b"second", "README.txt": b"third"}, "second"),
+        ({"README": b"x" * 700_000}, "x" * 640 * 1024),
+        ({"readme": b"no"}, None),
+    ],
+)
+def test_the_beginning_of_the_readme_is_kept_as_text(people, files, text):
+    people.ann.push("ann/p", files)
+    digest = db.session.scalar(select(Revision.readme))
+    assert find_text(digest) == text
+    people.ann.push("ann/p", files | {"more": b"1"})
+    assert db.session.scalar(select(func.count()).select_from(Readme)) == (text is not None)
+
+
+def test_a_table_or_a_group_of_that_name_is_no_readme(people):
+    people.ann.send(b"1", b"2")
+    for node in (
+        leaf(b"1", metadata={"q_target": "pandas"}),
+        leaf(b"1", b"2"),
+        {"type": "GROUP", "children": {"README": leaf(b"1")}},
+        {"type": "TABLE", "hashes": [sha(b"1")], "format": "PARQUET"},
+        leaf(),
+    ):
+        tree = root(README=node)
+        needed = sizes_of(content for content in (b"1", b"2") if sha(content) in str(node))
+        assert people.ann.request_push("ann/p", tree, needed).status_code == 200
+    assert set(db.session.scalars(select(Revision.readme))) == {None}

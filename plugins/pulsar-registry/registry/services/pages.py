@@ -9,16 +9,16 @@ from core import storage
 from core.db import db
 from core.errors import NotFound
 from core.identity import Identity
-from registry.manifest import GROUPS, README
+from registry.manifest import GROUPS
 from registry.models import Revision, Tag
 from registry.services.packages import Seen, get_package
+from registry.services.readmes import find_text
 from registry.stored import BadStoredTree, StoredTree
 
 __all__ = ["LISTED_ENTRIES", "Page", "get_page"]
 
 LATEST: Final = "latest"
 LISTED_ENTRIES: Final = 1000  # paths on one page; the rest is counted
-README_BYTES: Final = 640 * 1024  # of the readme that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def get_page(identity: Identity, owner: str, name: str) -> Page:
     except (NotFound, BadStoredTree):
         return Page(seen, revision.digest, "", [], 0)
     entries, count = _list_entries(contents, tree.sizes)
-    return Page(seen, revision.digest, _read_readme(contents), entries, count - len(entries))
+    return Page(seen, revision.digest, find_text(revision.readme) or "", entries, count - len(entries))
 
 
 def _list_entries(root: Any, sizes: dict[str, int]) -> tuple[list[tuple[str, int]], int]:
@@ -71,17 +71,3 @@ def _list_entries(root: Any, sizes: dict[str, int]) -> tuple[list[tuple[str, int
             if len(found) < LISTED_ENTRIES:
                 found.append((path[1:], sum(sizes[digest] for digest in node["hashes"])))
     return found, count
-
-
-def _read_readme(root: Any) -> str:
-    node = root["children"].get(README)
-    if node is None or node["type"] != "FILE":
-        return ""
-    text = b""
-    for digest in node["hashes"][:1]:
-        try:
-            with storage.store().open(digest, 0, README_BYTES) as stream:
-                text = stream.read()
-        except NotFound:
-            return ""
-    return text.decode("utf-8", "ignore")

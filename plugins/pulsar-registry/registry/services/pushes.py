@@ -23,10 +23,11 @@ from core.storage.rows import batches, write_rows
 from core.users.models import User
 from registry.errors import WrongObjects
 from registry.events import RegistryEvents
-from registry.manifest import BadTree, Tree, check_tree, find_objects, top_hash
+from registry.manifest import BadTree, Tree, check_tree, find_objects, find_readme, top_hash
 from registry.models import LogEntry, Package, PackageObject, Revision
 from registry.services import access, objects
 from registry.services.packages import PACKAGE_NAME, Seen, find_package, lock_package
+from registry.services.readmes import Text, keep_text, read_text
 from registry.services.retrying import retrying
 from registry.stored import pack_tree
 
@@ -147,7 +148,8 @@ def push(identity: Identity, push: Push, tree: Tree) -> None:
     # In the order of the tree, not in the sender's: the same tree shall be the same blob.
     sizes = {digest: push.sizes[digest] for digest in tree.objects}
     stored = storage.store().put(pack_tree(push.contents, sizes, tree.metadata)).digest
-    retrying(partial(_write, identity, push, tree, stored))
+    readme = read_text(find_readme(push.contents))
+    retrying(partial(_write, identity, push, tree, stored, readme))
 
 
 def _check_objects(claimed: Mapping[str, int], here: Mapping[str, int]) -> None:
@@ -162,10 +164,11 @@ def _check_objects(claimed: Mapping[str, int], here: Mapping[str, int]) -> None:
         raise WrongObjects(f"{len(wrong)} objects have another size, the first is {wrong[0]}.", wrong)
 
 
-def _write(identity: Identity, push: Push, tree: Tree, stored: str) -> None:
+def _write(identity: Identity, push: Push, tree: Tree, stored: str, readme: Text | None) -> None:
     package = _lock_or_create(identity, push)
     moment = now()
     _add_objects(package, tree.objects)
+    kept = keep_text(readme)
     revision = db.session.scalar(
         select(Revision)
         .where(Revision.package_id == package.id, Revision.digest == push.digest)
@@ -176,6 +179,7 @@ def _write(identity: Identity, push: Push, tree: Tree, stored: str) -> None:
             package_id=package.id, digest=push.digest, created_by=identity.user_id, created_at=moment
         )
         db.session.add(revision)
+    revision.readme = kept
     revision.tree, revision.updated_by, revision.updated_at = stored, identity.user_id, moment
     db.session.add(
         LogEntry(package_id=package.id, digest=push.digest, author_id=identity.user_id, created_at=moment)

@@ -1,0 +1,42 @@
+"""Registry: the texts of readmes."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import mysql
+
+revision = "registry_0003"
+down_revision = "registry_0001"
+branch_labels = None
+depends_on = None
+
+LONG = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+
+
+def exact(length: int) -> sa.String:
+    """Text that compares and sorts by code point."""
+    return (
+        sa.String(length)
+        .with_variant(sa.String(length, collation="utf8mb4_bin"), "mysql", "mariadb")
+        .with_variant(sa.String(length, collation="C"), "postgresql")
+    )
+
+
+def upgrade() -> None:
+    op.create_table(
+        "registry_readmes",
+        sa.Column("digest", exact(64), nullable=False),
+        sa.Column("text", LONG, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["digest"],
+            ["core_blobs.digest"],
+            name=op.f("fk_registry_readmes_digest_core_blobs"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_registry_readmes")),
+    )
+    op.add_column("registry_revisions", sa.Column("readme", exact(64), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("registry_revisions", "readme")
+    op.drop_table("registry_readmes")
