@@ -1,6 +1,5 @@
 """Bodies and queries of the registry's calls."""
 
-from datetime import datetime
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate
@@ -14,18 +13,14 @@ __all__ = [
     "InstallQuery",
     "MissingSchema",
     "PushSchema",
+    "RecentQuery",
     "RevisionReference",
     "TagQuery",
-    "epoch",
 ]
 
 MAX_DESCRIPTION = 10_240  # characters
 MAX_CREDENTIAL = 4096  # characters of a name or password that is looked at at all
-
-
-def epoch(moment: datetime) -> float:
-    """A time as the protocol has it: seconds since 1970, UTC, with a fraction."""
-    return moment.timestamp()
+MAX_RECENT = 100  # packages
 
 
 class Switch(fields.Boolean):
@@ -107,6 +102,12 @@ class TagQuery(Schema):
     """What is to be said of a tag."""
 
     complete = fields.Boolean(load_default=False)
+
+
+class RecentQuery(Schema):
+    """How many packages are asked for."""
+
+    count = fields.Integer(load_default=10, validate=validate.Range(1, MAX_RECENT))
 
 
 class RevisionReference(Schema):

@@ -10,6 +10,7 @@ from registry.routes import (
     objects,
     packages,
     pages,
+    previews,
     revisions,
     sign_in,
     tags,
@@ -34,6 +35,7 @@ bp = Blueprint(
 )
 
 for module in (
-    access, capabilities, client_log, log, objects, packages, pages, revisions, sign_in, tags, versions
+    access, capabilities, client_log, log, objects, packages, pages, previews, revisions, sign_in, tags,
+    versions,
 ):  # fmt: skip
     bp.register_blueprint(module.bp)

@@ -4,9 +4,10 @@ from typing import Any
 
 from core.blueprint import Blueprint
 from core.identity import current_identity
-from core.requests import public, require_permission, returns
+from core.requests import public, query, require_permission, returns
 from registry.permissions import RegistryPermissions as P
 from registry.routes.callers import reader
+from registry.serializers import RecentQuery
 from registry.services import packages, revisions
 
 __all__ = ["bp"]
@@ -33,6 +34,20 @@ def list_packages(owner: str) -> dict[str, Any]:
 def list_hashes(owner: str, name: str) -> dict[str, Any]:
     """The top hash of every revision."""
     return {"hashes": list(revisions.list_hashes(reader(), owner, name))}
+
+
+@bp.get("/api/recent_packages/")
+@public
+@query(RecentQuery())
+@returns(200, {"type": "object"}, "``packages``, newest first.")
+def list_recent(args: dict[str, Any]) -> dict[str, Any]:
+    """What was pushed to last, of the packages shared with the public (or, without one, with the team)."""
+    return {
+        "packages": [
+            {"owner": owner, "name": name, "updated_at": updated_at.isoformat()}
+            for owner, name, updated_at in packages.list_recent(reader(), **args)
+        ]
+    }
 
 
 @bp.delete("/api/package/<owner>/<name>/")

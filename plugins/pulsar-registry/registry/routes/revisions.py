@@ -13,7 +13,7 @@ from core.requests import body, public, query, require_permission, returns
 from registry.permissions import RegistryPermissions as P
 from registry.routes.callers import reader
 from registry.routes.streams import iter_object, json_stream, quoted
-from registry.serializers import InstallQuery, PushSchema, epoch
+from registry.serializers import InstallQuery, PushSchema
 from registry.services import pushes, revisions
 from registry.services.revisions import Installable
 
@@ -65,15 +65,9 @@ def get_revision(owner: str, name: str, digest: str, args: dict[str, Any]) -> Re
 
 def _iter_answer(found: Installable) -> Iterator[bytes]:
     links = storage.links()
-    head = {
-        "created_by": found.created_by,
-        "created_at": epoch(found.created_at),
-        "updated_by": found.updated_by,
-        "updated_at": epoch(found.updated_at),
-    }
 
     def make() -> Iterator[bytes]:
-        yield json.dumps(head).encode()[:-1]
+        yield json.dumps(found.times).encode()[:-1]
         yield b',"sizes":'
         yield from iter_object((digest, str(size)) for digest, size in found.sizes.items())
         yield b',"urls":'

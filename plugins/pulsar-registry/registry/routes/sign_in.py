@@ -10,7 +10,7 @@ from core.identity import by_key, current_identity, identity_of
 from core.permissions import CorePermissions
 from core.requests import body, login_required, public, returns
 from core.users import services
-from registry.serializers import CredentialsSchema, epoch
+from registry.serializers import CredentialsSchema
 
 __all__ = ["bp"]
 
@@ -36,7 +36,7 @@ def exchange() -> dict[str, Any]:
     return {
         "refresh_token": tokens.refresh,
         "access_token": tokens.access,
-        "expires_at": epoch(tokens.expires_at),
+        "expires_at": tokens.expires_at.timestamp(),
     }
 
 

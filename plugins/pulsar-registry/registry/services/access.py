@@ -26,6 +26,7 @@ __all__ = [
     "get_access",
     "grant",
     "has_grant",
+    "is_allowed",
     "list_users",
     "may",
     "open_package",
@@ -67,9 +68,14 @@ def has_grant(name: str) -> ColumnElement[bool]:
     )
 
 
+def is_allowed(name: str) -> bool:
+    """Whether packages of this site can be shared with ``public`` or ``team``."""
+    return OPEN[name][0] not in _switched_off()
+
+
 def check_allowed(name: str) -> None:
     """:raises Forbidden: if packages of this site cannot be shared with ``public`` or ``team``."""
-    if OPEN[name][0] in _switched_off():
+    if not is_allowed(name):
         raise Forbidden(f"{name.capitalize()} access not allowed")
 
 

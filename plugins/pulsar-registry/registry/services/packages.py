@@ -27,6 +27,7 @@ __all__ = [
     "find_package",
     "get_package",
     "list_packages",
+    "list_recent",
     "lock_package",
     "require_owner",
 ]
@@ -103,6 +104,22 @@ def list_packages(identity: Identity, owner: str) -> Sequence[Any]:
         .join(User, User.id == Package.owner_id)
         .where(User.username == owner, access.may(Level.READ, identity))
         .order_by(Package.name)
+    )
+    return db.session.execute(query).all()
+
+
+def list_recent(identity: Identity, count: int) -> Sequence[Any]:
+    """``(owner, name, updated_at)`` of what was pushed to last; of what is shared with all who may come.
+
+    That is the public, or, where this site shares nothing with it, the team.
+    """
+    audience = access.PUBLIC if access.is_allowed(access.PUBLIC) else access.TEAM
+    query = (
+        select(User.username, Package.name, Package.updated_at)
+        .join(User, User.id == Package.owner_id)
+        .where(access.has_grant(audience), access.may(Level.READ, identity))
+        .order_by(Package.updated_at.desc(), Package.id.desc())
+        .limit(count)
     )
     return db.session.execute(query).all()
 

@@ -3,21 +3,16 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select
-
-from core import storage
-from core.db import db
-from core.errors import NotFound
+from core.errors import Unavailable
 from core.identity import Identity
 from registry.manifest import GROUPS
-from registry.models import Revision, Tag
 from registry.services.packages import Seen, get_package
 from registry.services.readmes import find_text
-from registry.stored import BadStoredTree, StoredTree
+from registry.services.references import find_latest
+from registry.services.trees import load_tree
 
 __all__ = ["LISTED_ENTRIES", "Page", "get_page"]
 
-LATEST: Final = "latest"
 LISTED_ENTRIES: Final = 1000  # paths on one page; the rest is counted
 
 
@@ -35,21 +30,14 @@ class Page:
 def get_page(identity: Identity, owner: str, name: str) -> Page:
     """The package at its ``latest`` tag, or else its newest revision."""
     seen = get_package(identity, owner, name)
-    revision = db.session.scalar(
-        select(Revision)
-        .outerjoin(Tag, (Tag.revision_id == Revision.id) & (Tag.name == LATEST))
-        .where(Revision.package_id == seen.package.id)
-        .order_by(Tag.name.is_(None), Revision.id.desc())
-        .limit(1)
-    )
+    revision = find_latest(seen.package.id)
     if revision is None:
         return Page(seen, None, "", [], 0)
     try:
-        tree = StoredTree(storage.store().open(revision.tree))
-        contents = tree.load()
-    except (NotFound, BadStoredTree):
+        contents, sizes = load_tree(revision.tree)
+    except Unavailable:
         return Page(seen, revision.digest, "", [], 0)
-    entries, count = _list_entries(contents, tree.sizes)
+    entries, count = _list_entries(contents, sizes)
     return Page(seen, revision.digest, find_text(revision.readme) or "", entries, count - len(entries))
 
 

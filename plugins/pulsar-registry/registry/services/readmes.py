@@ -12,9 +12,10 @@ from core.storage.rows import write_rows
 from registry.errors import WrongObjects
 from registry.models import Readme
 
-__all__ = ["Text", "find_text", "keep_text", "read_text"]
+__all__ = ["PREVIEW_CHARACTERS", "Text", "find_text", "keep_text", "read_text"]
 
 MAX_BYTES: Final = 640 * 1024  # of a readme; what is beyond is neither shown nor found
+PREVIEW_CHARACTERS: Final = 1024  # of a readme in a preview and in the answer of a search
 
 
 @dataclass(frozen=True, slots=True)

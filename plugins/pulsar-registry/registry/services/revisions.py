@@ -3,13 +3,11 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import aliased
 
-from core import storage
 from core.db import db
 from core.errors import NotFound, Unavailable
 from core.identity import Identity
@@ -17,11 +15,14 @@ from core.storage.models import Blob
 from core.users.models import User
 from registry.manifest import NoSuchNode, find_node, find_objects
 from registry.models import LogEntry, PackageObject, Revision, Tag, Version
-from registry.services.packages import find_package, get_package
+from registry.services.packages import Seen, find_package, get_package
+from registry.services.trees import damaged, load_tree, open_tree
 from registry.stored import BadStoredTree, StoredTree
 
 __all__ = [
+    "Described",
     "Installable",
+    "describe",
     "find_revision_id",
     "get_revision",
     "get_revision_id",
@@ -30,26 +31,42 @@ __all__ = [
     "list_log",
 ]
 
-DAMAGED: Final = "The stored tree of this revision is damaged."
-
 Creator, Updater = aliased(User), aliased(User)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A revision, and who pushed it first and last when."""
+
+    seen: Seen
+    revision: Revision
+    created_by: str | None
+    updated_by: str | None
+
+    @property
+    def times(self) -> dict[str, Any]:
+        """As the protocol has them."""
+        return {
+            "created_by": self.created_by,
+            "created_at": self.revision.created_at.timestamp(),
+            "updated_by": self.updated_by,
+            "updated_at": self.revision.updated_at.timestamp(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Installable:
     """A revision that is about to be sent.
 
+    :param times: who pushed it first and last when.
     :param tree: its tree, open; or None where it had to be read, and is in ``contents``.
     :param sizes: of the objects that were asked for.
     """
 
+    times: dict[str, Any]
     tree: StoredTree | None
     contents: Any
     sizes: dict[str, int]
-    created_by: str | None
-    created_at: datetime
-    updated_by: str | None
-    updated_at: datetime
 
     def iter_contents(self) -> Iterator[bytes]:
         """The JSON text of the tree, as it was pushed.
@@ -62,7 +79,27 @@ class Installable:
         try:
             yield from self.tree.iter_text()
         except BadStoredTree as exc:
-            raise Unavailable(DAMAGED, code="damaged") from exc
+            raise damaged() from exc
+
+
+def describe(identity: Identity, owner: str, name: str, digest: str) -> Described:
+    """The revision of that top hash.
+
+    :raises NotFound: ``Package hash does not exist``, also if the caller may not see the package.
+    """
+    seen = find_package(identity, owner, name)
+    row = (
+        seen
+        and db.session.execute(
+            select(Revision, Creator.username, Updater.username)
+            .outerjoin(Creator, Creator.id == Revision.created_by)
+            .outerjoin(Updater, Updater.id == Revision.updated_by)
+            .where(Revision.package_id == seen.package.id, Revision.digest == digest)
+        ).one_or_none()
+    )
+    if not seen or not row:
+        raise NotFound("Package hash does not exist")
+    return Described(seen, *row)
 
 
 def get_revision(
@@ -75,38 +112,23 @@ def get_revision(
     :raises NotFound: ``Package hash does not exist``, also if the caller may not see the package;
         ``Invalid subpath: ...``
     """
-    seen = find_package(identity, owner, name)
-    row = (
-        seen
-        and db.session.execute(
-            select(Revision, Creator.username, Updater.username)
-            .outerjoin(Creator, Creator.id == Revision.created_by)
-            .outerjoin(Updater, Updater.id == Revision.updated_by)
-            .where(Revision.package_id == seen.package.id, Revision.digest == digest)
-        ).one_or_none()
-    )
-    if not row:
-        raise NotFound("Package hash does not exist")
-    revision, creator, updater = row
-    tree, contents, sizes = _open(revision.tree, path, meta_only)
-    return Installable(tree, contents, sizes, creator, revision.created_at, updater, revision.updated_at)
+    found = describe(identity, owner, name, digest)
+    return Installable(found.times, *_open(found.revision.tree, path, meta_only))
 
 
 def _open(blob: str, path: str, meta_only: bool) -> tuple[StoredTree | None, Any, dict[str, int]]:
-    try:
-        tree = StoredTree(storage.store().open(blob))
-        if not path:
-            wanted = tree.metadata if meta_only else tree.sizes
-            return tree, None, {digest: tree.sizes[digest] for digest in wanted}
-        contents = tree.load()
-    except (NotFound, BadStoredTree) as exc:
-        raise Unavailable(DAMAGED, code="damaged") from exc
+    if not path:
+        tree = open_tree(blob)
+        wanted = tree.metadata if meta_only else tree.sizes
+        return tree, None, {digest: tree.sizes[digest] for digest in wanted}
+    contents, sizes = load_tree(blob)
     try:
         below = find_objects(find_node(contents, path))
     except NoSuchNode as exc:
         raise NotFound(f"Invalid subpath: {exc.args[0]!r}") from None
     asked = () if meta_only else below.objects
-    return None, contents, {digest: tree.sizes[digest] for digest in (*asked, *tree.metadata)}
+    metadata = find_objects(contents).metadata
+    return None, contents, {digest: sizes[digest] for digest in (*asked, *metadata)}
 
 
 def is_complete(revision: Revision) -> bool:
@@ -121,17 +143,17 @@ def is_complete(revision: Revision) -> bool:
     query = select(Blob.digest).where(
         Blob.damaged_at.is_not(None), or_(Blob.digest == revision.tree, in_package)
     )
-    damaged = set(db.session.scalars(query))
-    if not damaged:
+    rotten = set(db.session.scalars(query))
+    if not rotten:
         return True
-    if revision.tree in damaged:
+    if revision.tree in rotten:
         return False
     try:
-        tree = StoredTree(storage.store().open(revision.tree))
-    except (NotFound, BadStoredTree):
+        tree = open_tree(revision.tree)
+    except Unavailable:
         return False
     tree.close()
-    return damaged.isdisjoint(tree.sizes)
+    return rotten.isdisjoint(tree.sizes)
 
 
 def find_revision_id(package_id: int, digest: str) -> int | None:

@@ -17,7 +17,7 @@ from registry.models import Revision, Version
 from registry.services.packages import get_package, require_owner
 from registry.services.revisions import get_revision_id
 
-__all__ = ["add_version", "get_version", "list_versions"]
+__all__ = ["add_version", "get_version", "list_versions", "version_key"]
 
 
 def add_version(identity: Identity, owner: str, name: str, version: str, digest: str) -> None:
@@ -25,7 +25,7 @@ def add_version(identity: Identity, owner: str, name: str, version: str, digest:
 
     :raises BadRequest: not PEP 440; :raises Conflict: an equal version is there, whatever it names.
     """
-    key = _key(version)
+    key = version_key(version)
     if key is None:
         raise BadRequest("Malformed version")
     seen = get_package(identity, owner, name, lock=True)
@@ -59,7 +59,7 @@ def get_version(identity: Identity, owner: str, name: str, version: str) -> dict
         select(Version, Revision.digest, User.username)
         .join(Revision, Revision.id == Version.revision_id)
         .outerjoin(User, User.id == Version.created_by)
-        .where(Version.package_id == package.id, Version.key == (_key(version) or ""))
+        .where(Version.package_id == package.id, Version.key == (version_key(version) or ""))
     ).one_or_none()
     if row is None:
         raise NotFound(f"Version {version} does not exist")
@@ -82,7 +82,7 @@ def list_versions(identity: Identity, owner: str, name: str) -> list[tuple[str, 
     return sorted(((version, digest) for version, digest in rows), key=lambda row: Pep440(row[0]))
 
 
-def _key(version: str) -> str | None:
+def version_key(version: str) -> str | None:
     """The same for all spellings of one version: 1.0, v1.0.0 and 1. None if it is not one."""
     try:
         parsed = Pep440(version)
