@@ -22,8 +22,10 @@ __all__ = [
     "check_tree",
     "find_node",
     "find_objects",
+    "find_parquet",
     "find_readme",
     "is_digest",
+    "is_parquet",
     "is_table",
     "top_hash",
 ]
@@ -250,6 +252,30 @@ def is_table(leaf: Node) -> bool:
     """Whether a leaf is a data frame, whose objects are Parquet, rather than a file."""
     metadata = leaf.get("metadata") or {}
     return leaf["type"] == "TABLE" or metadata.get("q_target") == "pandas"
+
+
+def is_parquet(name: str, leaf: Node) -> bool:
+    """Whether the objects of a leaf should be Parquet, by what it is and how it is called."""
+    metadata = leaf.get("metadata") or {}
+    called = (metadata.get("q_path") or name, name)
+    return (
+        is_table(leaf)
+        or metadata.get("q_ext") == "parquet"
+        or any(isinstance(text, str) and text.lower().endswith(".parquet") for text in called)
+    )
+
+
+def find_parquet(root: Node) -> list[str]:
+    """The objects of all leaves that should be Parquet, each once and in the order of the tree."""
+    found: dict[str, None] = {}
+    todo = [root]
+    while todo:
+        for name, node in todo.pop()["children"].items():
+            if node["type"] in GROUPS:
+                todo.append(node)
+            elif is_parquet(name, node):
+                found |= dict.fromkeys(node["hashes"])
+    return list(found)
 
 
 def find_readme(root: Node) -> str | None:

@@ -2,7 +2,7 @@
 
 A package's revisions, tags, versions and log go with it. Blobs are referred to in two places:
 :class:`PackageObject` names the files of all revisions of a package, :class:`Revision` its stored tree.
-:class:`Readme` describes a blob and goes with it.
+:class:`Readme` and :class:`Statistics` describe a blob and go with it.
 """
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint
@@ -12,7 +12,7 @@ from core.db import PK, Base, BigInt, BigText, Digest, Name, Timestamp, exact
 from core.storage.models import Blob
 from core.users.models import User
 
-__all__ = ["LogEntry", "Package", "PackageObject", "Readme", "Revision", "Tag", "Version"]
+__all__ = ["LogEntry", "Package", "PackageObject", "Readme", "Revision", "Statistics", "Tag", "Version"]
 
 _USER = f"{User.__tablename__}.id"
 _BLOB = f"{Blob.__tablename__}.digest"
@@ -67,6 +67,17 @@ class Readme(Base):
 
     digest: Mapped[Digest] = mapped_column(ForeignKey(_BLOB, ondelete="CASCADE"), primary_key=True)
     text: Mapped[BigText]
+
+
+class Statistics(Base):
+    """What is known of an object that is a Parquet file, by its footer and its first rows."""
+
+    __tablename__ = "registry_statistics"
+
+    digest: Mapped[Digest] = mapped_column(ForeignKey(_BLOB, ondelete="CASCADE"), primary_key=True)
+    version: Mapped[int]  # of what is looked for; those of an older one are computed anew
+    content: Mapped[BigText]  # JSON; {"wrong": "why"} of one that is no Parquet file, or not a sound one
+    computed_at: Mapped[Timestamp]
 
 
 class PackageObject(Base):

@@ -9,6 +9,7 @@ import registry
 from core.conftest import *  # noqa: F403
 from core.conftest import PLUGINS
 from core.db import db
+from core.jobs.run import run_next
 from core.users import services
 
 PLUGINS.append(registry)
@@ -44,3 +45,15 @@ def settings(app):
 @pytest.fixture
 def public_site(settings):
     settings(REGISTRY_ALLOW_PUBLIC=True)
+
+
+@pytest.fixture
+def work(app):
+    """``work()``: do all jobs that wait."""
+
+    def run():
+        db.session.rollback()
+        while run_next(app, "me"):
+            pass
+
+    return run

@@ -7,6 +7,9 @@ import json
 import struct
 from urllib.parse import urlsplit
 
+import pyarrow
+import pyarrow.parquet
+
 from registry.manifest import top_hash
 
 
@@ -16,6 +19,21 @@ def sha(content):
 
 def leaf(*contents, **more):
     return {"type": "FILE", "hashes": [sha(content) for content in contents], **more}
+
+
+def table(*contents, **more):
+    return leaf(*contents, metadata={"q_target": "pandas", "q_ext": "csv"}, **more)
+
+
+def group(**children):
+    return {"type": "GROUP", "children": children}
+
+
+def parquet(columns, **options):
+    """The bytes of a Parquet file with ``{name: values}``."""
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns), file, **options)
+    return file.getvalue()
 
 
 def root(**children):
@@ -67,8 +85,13 @@ class Person:
     def push(self, handle, files, **more):
         """Push ``{name: bytes}``; the top hash."""
         tree = root(**{name: leaf(content) for name, content in files.items()})
-        self.send(*files.values())
-        answer = self.request_push(handle, tree, sizes_of(files.values()), **more)
+        return self.push_tree(handle, tree, *files.values(), **more)
+
+    def push_tree(self, handle, tree, *contents, **more):
+        """Push a tree and the objects it needs; the top hash."""
+        if contents:
+            self.send(*contents)
+        answer = self.request_push(handle, tree, sizes_of(contents), **more)
         assert answer.status_code == 200, answer.text
         return answer.json["package_hash"]
 

@@ -3,11 +3,7 @@
 from datetime import datetime
 
 import pytest
-from registry_kit import leaf, local, root, sha, sizes_of
-
-
-def group(**children):
-    return {"type": "GROUP", "children": children}
+from registry_kit import group, leaf, local, root, sha, sizes_of
 
 
 def preview(person, digest, handle="ann/p"):

@@ -1,4 +1,4 @@
-"""Registry: the texts of readmes."""
+"""Registry: the texts of readmes, statistics of tables."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,6 +9,7 @@ down_revision = "registry_0001"
 branch_labels = None
 depends_on = None
 
+TIME = sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 LONG = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 
 
@@ -34,9 +35,24 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_registry_readmes")),
     )
+    op.create_table(
+        "registry_statistics",
+        sa.Column("digest", exact(64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("content", LONG, nullable=False),
+        sa.Column("computed_at", TIME, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["digest"],
+            ["core_blobs.digest"],
+            name=op.f("fk_registry_statistics_digest_core_blobs"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_registry_statistics")),
+    )
     op.add_column("registry_revisions", sa.Column("readme", exact(64), nullable=True))
 
 
 def downgrade() -> None:
     op.drop_column("registry_revisions", "readme")
+    op.drop_table("registry_statistics")
     op.drop_table("registry_readmes")

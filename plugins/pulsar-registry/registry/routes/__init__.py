@@ -13,6 +13,7 @@ from registry.routes import (
     previews,
     revisions,
     sign_in,
+    statistics,
     tags,
     versions,
 )
@@ -35,7 +36,18 @@ bp = Blueprint(
 )
 
 for module in (
-    access, capabilities, client_log, log, objects, packages, pages, previews, revisions, sign_in, tags,
+    access,
+    capabilities,
+    client_log,
+    log,
+    objects,
+    packages,
+    pages,
+    previews,
+    revisions,
+    sign_in,
+    statistics,
+    tags,
     versions,
-):  # fmt: skip
+):
     bp.register_blueprint(module.bp)

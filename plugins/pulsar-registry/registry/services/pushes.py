@@ -23,9 +23,9 @@ from core.storage.rows import batches, write_rows
 from core.users.models import User
 from registry.errors import WrongObjects
 from registry.events import RegistryEvents
-from registry.manifest import BadTree, Tree, check_tree, find_objects, find_readme, top_hash
+from registry.manifest import BadTree, Tree, check_tree, find_objects, find_parquet, find_readme, top_hash
 from registry.models import LogEntry, Package, PackageObject, Revision
-from registry.services import access, objects
+from registry.services import access, objects, statistics
 from registry.services.packages import PACKAGE_NAME, Seen, find_package, lock_package
 from registry.services.readmes import Text, keep_text, read_text
 from registry.services.retrying import retrying
@@ -179,6 +179,7 @@ def _write(identity: Identity, push: Push, tree: Tree, stored: str, readme: Text
             package_id=package.id, digest=push.digest, created_by=identity.user_id, created_at=moment
         )
         db.session.add(revision)
+    is_new = revision.tree != stored
     revision.readme = kept
     revision.tree, revision.updated_by, revision.updated_at = stored, identity.user_id, moment
     db.session.add(
@@ -189,6 +190,8 @@ def _write(identity: Identity, push: Push, tree: Tree, stored: str, readme: Text
         package.description = push.description
     emit(RegistryEvents.PACKAGE_PUSHED, target=f"package:{push.owner}/{push.name}", hash=push.digest)
     db.session.flush()
+    if is_new and find_parquet(push.contents):
+        statistics.ask_for(revision.id)
 
 
 def _lock_or_create(identity: Identity, push: Push) -> Package:

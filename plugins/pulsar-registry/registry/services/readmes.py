@@ -5,12 +5,12 @@ from typing import Final
 
 from sqlalchemy import select
 
-from core import storage
 from core.db import db
 from core.errors import NotFound
 from core.storage.rows import write_rows
 from registry.errors import WrongObjects
 from registry.models import Readme
+from registry.services.contents import read_part
 
 __all__ = ["PREVIEW_CHARACTERS", "Text", "find_text", "keep_text", "read_text"]
 
@@ -33,16 +33,11 @@ def read_text(digest: str | None) -> Text | None:
     """
     if digest is None:
         return None
-    pieces: list[bytes] = []
-    left = MAX_BYTES
     try:
-        with storage.store().open(digest, 0, MAX_BYTES) as stream:
-            while left and (piece := stream.read(left)):
-                pieces.append(piece)
-                left -= len(piece)
+        content = read_part(digest, 0, MAX_BYTES)
     except NotFound:
         raise WrongObjects("The readme is missing.", [digest]) from None
-    return Text(digest, b"".join(pieces).decode("utf-8", "ignore").replace("\x00", ""))
+    return Text(digest, content.decode("utf-8", "ignore").replace("\x00", ""))
 
 
 def keep_text(readme: Text | None) -> str | None:
