@@ -8,47 +8,39 @@ A plugin's ``tests/conftest.py`` begins::
     PLUGINS.append(probe)
 
 ``PLUGINS`` holds modules; what they require is added. Each package's tests get an app with the plugins
-that its own conftest named, also when the tests of several packages run together.
+that its own conftest named, also when the tests of several packages run together. ``POPULATORS`` holds
+classes whose data every test of the package begins with.
 """
 
 import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pluggy
 import pytest
 from flask.testing import FlaskClient, FlaskCliRunner
-from packaging.requirements import Requirement
-from sqlalchemy import event, insert, text
+from sqlalchemy import event, insert
+from sqlalchemy.engine import make_url
 
+from core import test_data
 from core.app import Pulsar, create_app
 from core.db import Base, db, now
-from core.identity import digest_of
 from core.limits import Limiter
-from core.plugins import find_plugins
+from core.plugins import find_plugins, needed
 from core.site import site_of
-from core.testing import make_database, why_not
+from core.test_data import CorePopulator, TestDataPopulator
+from core.testing import check_is_for_tests, make_database, why_not
 from core.users import services
-from core.users.models import (
-    LOWEST_CLASS,
-    ApiKey,
-    SecondaryClass,
-    SecondaryClassMember,
-    User,
-    UserClass,
-    UserPermission,
-)
+from core.users.models import User, UserPermission
 
-CODE_1 = "abcdefghijklmnopqrstuvwx"
-CODE_2 = "bcdefghijklmnopqrstuvwxy"
-CODE_3 = "cdefghijklmnopqrstuvwxyz"
-CODE_4 = "defghijklmnopqrstuvwxyz1"
-KEY_OF_USER_1 = "cdefghijkl" + CODE_3
-KEY_OF_USER_2 = "bcdefghijk" + CODE_3
+CODE_1, CODE_2, CODE_3, CODE_4 = test_data.CODE_1, test_data.CODE_2, test_data.CODE_3, test_data.CODE_4
+KEY_OF_USER_1, KEY_OF_USER_2 = test_data.KEY_OF_USER_1, test_data.KEY_OF_USER_2
 CHEAP_ARGON2 = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 
 
@@ -69,6 +61,7 @@ class _ByConftest(list[Any]):
 
 
 PLUGINS: list[ModuleType] = _ByConftest()
+POPULATORS: list[type[TestDataPopulator]] = _ByConftest()
 UNPOPULATE_FUNCTIONS: list[Callable[..., None]] = _ByConftest()
 _apps: dict[tuple[str, ...], Pulsar] = {}
 
@@ -94,6 +87,7 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="module")
 def app(request: pytest.FixtureRequest, database: str, tmp_path_factory: pytest.TempPathFactory) -> Pulsar:
     """The site with the plugins of this package, its tables made. One app for a package and a database."""
+    check_is_for_tests(make_url(database))
     assert isinstance(PLUGINS, _ByConftest)
     names = _with_requirements(PLUGINS.of(request.path))
     key = (database, *names)
@@ -114,14 +108,7 @@ def app(request: pytest.FixtureRequest, database: str, tmp_path_factory: pytest.
 def _with_requirements(modules: list[ModuleType]) -> list[str]:
     """Names of the plugins that ``modules`` are, and of all they require."""
     by_module = {plugin.module_name: name for name, plugin in find_plugins().items()}
-    names: dict[str, None] = {}
-    todo = [by_module.get(module.__name__, module.__name__) for module in modules]
-    while todo:
-        name = todo.pop(0)
-        names.setdefault(name)
-        module = sys.modules.get(find_plugins()[name].module_name) if name in by_module.values() else None
-        todo += [Requirement(need).name for need in getattr(module, "REQUIRES", ())]
-    return [name for name in names if name != "core"]
+    return needed(by_module.get(module.__name__, module.__name__) for module in modules)
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +120,18 @@ def db_create_tables(app: Pulsar) -> None:
 
 @pytest.fixture
 def clean_database(app: Pulsar, db_create_tables: None, request: pytest.FixtureRequest) -> Iterator[None]:
-    """An app context over a database that holds the base data and nothing else."""
+    """An app context over a database that holds the base data, that of ``POPULATORS``, and nothing else."""
+    assert isinstance(POPULATORS, _ByConftest)
+    populators = POPULATORS.of(request.path)
     with app.app_context():
+        for populator in reversed(populators):
+            populator.unpopulate()
         _empty_tables()
         _add_base_data()
-        app.extensions["pulsar"].identities.clear()
+        for populator in populators:
+            populator.populate()
+            db.session.commit()
+        site_of(app).identities.clear()
         yield
         db.session.rollback()
 
@@ -149,42 +143,7 @@ def _empty_tables() -> None:
 
 
 def _add_base_data() -> None:
-    moment = now()
-    db.session.add_all([UserClass(id=LOWEST_CLASS, name="User"), SecondaryClass(id=1, name="FLS")])
-    db.session.flush()
-    hasher = services.passwords()
-    for number, name in enumerate(("user_one", "user_two", "user_three"), start=1):
-        db.session.add(
-            User(
-                id=number,
-                username=name,
-                username_key=name,
-                email=f"{name}@example.org",
-                password=hasher.hash("12345"),
-                user_class_id=LOWEST_CLASS,
-                created_at=moment,
-            )
-        )
-    db.session.flush()
-    db.session.add(SecondaryClassMember(user_id=1, secondary_class_id=1))
-    scope = ["sample_permission", "sample_2_permission", "sample_3_permission"]
-    keys: list[tuple[str, str, int, dict[str, Any]]] = [
-        ("abcdefghij", CODE_1, 1, {"permissions": scope}),
-        ("cdefghijkl", CODE_3, 1, {}),
-        ("bcdefghijk", CODE_3, 2, {}),
-        ("1234567890", CODE_2, 2, {"revoked": True}),
-    ]
-    for hash_, secret, user_id, more in keys:
-        key = ApiKey(
-            hash=hash_, user_id=user_id, digest=digest_of(secret), created_at=moment, last_used_at=moment
-        )
-        for name, value in more.items():
-            setattr(key, name, value)
-        db.session.add(key)
-    if db.engine.dialect.name == "postgresql":
-        # Numbers that were given do not move the sequence; the next user would get 1 again.
-        for table, last in (("core_users", 3), ("core_user_classes", 1), ("core_secondary_classes", 1)):
-            db.session.execute(text(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {last})"))
+    CorePopulator.populate()
     db.session.commit()
 
 
@@ -270,6 +229,32 @@ def query_counter(app: Pulsar) -> Callable[[], Any]:
             event.remove(engine, "before_cursor_execute", note)
 
     return count
+
+
+@dataclass(frozen=True)
+class HookCall:
+    """One call of a hook: its name, what was handed over, what came back."""
+
+    name: str
+    arguments: dict[str, Any]
+    result: Any
+
+
+@pytest.fixture
+def hook_recorder(app: Pulsar) -> Iterator[list[HookCall]]:
+    """Every call of a hook during the test that some plugin answered, as a growing list.
+
+    The hook ``event`` is called by a thread: ``core.listeners.wait()`` waits for it.
+    """
+    calls: list[HookCall] = []
+
+    def after(outcome: pluggy.Result[Any], name: str, found: Any, arguments: Any) -> None:
+        if found:
+            calls.append(HookCall(name, dict(arguments), outcome.get_result()))
+
+    undo = site_of(app).hooks.add_hookcall_monitoring(lambda *_: None, after)
+    yield calls
+    undo()
 
 
 @pytest.fixture

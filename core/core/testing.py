@@ -37,6 +37,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure() -> None:
+    """Refuse a database that is not for tests before anything runs."""
+    if given := os.environ.get("PULSAR_TEST_DATABASE_URI"):
+        check_is_for_tests(make_url(given))
+
+
 def pytest_collection_finish() -> None:
     """What is there now stays; the garbage collector need not look through it again and again."""
     gc.collect()
@@ -70,6 +76,18 @@ def why_not(name: str) -> str | None:
         engine.dispose()
 
 
+def check_is_for_tests(url: URL) -> None:
+    """Everything in the database of a test is deleted, so its name has to say that this is fine.
+
+    :raises pytest.UsageError: unless the name of the database, or of its file, contains ``test``.
+    """
+    name = url.database or "nameless"
+    if url.get_backend_name() == "sqlite":
+        name = Path(name).name
+    if "test" not in name:
+        raise pytest.UsageError(f"the database {name} is not for tests: its name lacks 'test'")
+
+
 def make_database(name: str, folder: Path, worker: str) -> Iterator[str]:
     """Make an empty database, yield its address, drop it.
 
@@ -82,13 +100,13 @@ def make_database(name: str, folder: Path, worker: str) -> Iterator[str]:
         return
     url = make_url(given or SERVERS[name])
     if url.get_backend_name() == "sqlite":
+        check_is_for_tests(url)
         yield url.render_as_string()
         return
     # The random end keeps apart what several runs on one machine do at once.
     own = f"{url.database if given else 'pulsar_test'}_{worker}_{token_hex(4)}"
     target = url.set(database=own)
-    if "test" not in str(target.database):
-        raise pytest.UsageError(f"the database {target.database} is not for tests: its name lacks 'test'")
+    check_is_for_tests(target)
     _run(url, f"CREATE DATABASE {_quoted(url, target)}")
     try:
         yield target.render_as_string(hide_password=False)

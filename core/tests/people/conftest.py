@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from argon2 import PasswordHasher
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 
 from core.conftest import KEY_OF_USER_1, KEY_OF_USER_2
 from core.db import db, now
@@ -28,7 +28,9 @@ def one(client_of):
 
 @pytest.fixture
 def make_invite(clean_database):
-    """``make_invite(number, inviter_id=1, age=60, ...)``: its code."""
+    """``make_invite(number, inviter_id=1, age=60, ...)``: its code. Those of the base data are gone."""
+    db.session.execute(delete(Invite))
+    db.session.commit()
 
     def make(number, *, inviter_id=1, age=60, **more):
         row = {

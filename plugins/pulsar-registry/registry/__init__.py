@@ -6,5 +6,9 @@ that send and fetch many objects at once, and shows packages to people at ``/pac
 
 from registry.config import Config
 from registry.routes import bp
+from registry.test_data import RegistryPopulator
 
-__all__ = ["Config", "bp"]
+__all__ = ["PLUGIN_API", "POPULATORS", "Config", "bp"]
+
+PLUGIN_API = ">=1,<2"
+POPULATORS = [RegistryPopulator]
