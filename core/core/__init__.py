@@ -4,4 +4,7 @@ A plugin author may use the modules of this package without a leading underscore
 names in ``__all__``. Everything else can change at any time.
 """
 
+from core.hookspecs import hookimpl, hookspec
+
 __version__ = "0.1.0"
+__all__ = ["hookimpl", "hookspec"]

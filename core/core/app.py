@@ -73,7 +73,7 @@ class Pulsar(Flask):
 
     def process_response(self, response: Response) -> Response:
         response = super().process_response(response)
-        _finish(response)
+        _finish(self, response)
         return response
 
     def handle_user_exception(self, e: Exception) -> Any:
@@ -165,6 +165,7 @@ def _make_ready(app: Pulsar, excluded: Mapping[str, Failure]) -> list[Failure]:
         for permission in app.config[setting]:
             if permission not in site.permissions:
                 log.warning("%s: there is no permission %s", setting, permission)
+    site.watchers = list(hook_calls(site.hooks, "request_finished"))
     if failures := add_commands(app, loaded):
         return failures
     with app.app_context():
@@ -213,10 +214,15 @@ def _begin(app: Pulsar) -> Response | None:
     return None
 
 
-def _finish(response: Response) -> None:
+def _finish(app: Flask, response: Response) -> None:
     request, state = request_ctx.request, app_ctx.g
     envelop(response, state)
     add_headers(response, state)
     if state.origins:
         cors.add_headers(response, request, state.origins)
     logs.log_request(request, response, state)
+    for name, call in site_of(app).watchers:
+        try:
+            call(identity=state.identity, response=response, elapsed=time.perf_counter() - state.started)
+        except (Exception, SystemExit):  # foreign code; the answer is made and shall be sent
+            log.exception("plugin %s: hook request_finished failed", name)

@@ -12,7 +12,7 @@ import pluggy
 
 if TYPE_CHECKING:
     import click
-    from flask import Flask, Request
+    from flask import Flask, Request, Response
     from markupsafe import Markup
 
     from core.authentication import Claim
@@ -43,6 +43,11 @@ def app_ready(app: "Flask") -> None:
 @hookspec
 def event(name: str, payload: dict[str, Any], event: "Event") -> None:
     """Called after the commit for each thing that happened, in a transaction of its own, at least once."""
+
+
+@hookspec
+def request_finished(identity: "Identity", response: "Response", elapsed: float) -> None:
+    """Called when a request is answered and its transaction stored; ``elapsed`` seconds after it came."""
 
 
 @hookspec(firstresult=True)

@@ -38,6 +38,8 @@ class Site:
     job_kinds: dict[str, Any] = field(default_factory=dict)
     # What modify() added, by class and name, each with the plugin it comes from.
     attributes: dict[type, dict[str, tuple[str, Any]]] = field(default_factory=dict)
+    # Who is told of finished requests, each with its call; with nobody to tell a request pays nothing.
+    watchers: list[tuple[str, Callable[..., Any]]] = field(default_factory=list)
     api_description: bytes | None = None  # the OpenAPI document, made when it is first asked for
     dumpers: dict[type, Any] = field(default_factory=dict)  # how to serialize, by serializer
     identities: dict[bytes, Any] = field(default_factory=dict)  # warm identities, by digest of the key
