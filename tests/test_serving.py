@@ -182,3 +182,25 @@ def test_a_job_in_progress_when_the_site_ends_is_finished_after_the_next_start(
     # The attempt that was handed back does not count, the one that was lost does.
     assert job["attempts"] == (1 if number == signal.SIGTERM else 2)
     assert (tmp_path / "begun").read_text().count("\n") == 2
+
+
+def status_of(url, **headers):
+    try:
+        with urlopen(Request(url, headers=headers), timeout=10) as answer:
+            return answer.status, answer.headers
+    except HTTPError as refused:
+        refused.close()
+        return refused.code, refused.headers
+
+
+def test_the_web_processes_count_together_and_believe_no_header_of_a_caller(start_site):
+    site = start_site(PULSAR_RATE_LIMIT_UNAUTH="[5, 3600]", PULSAR_WEB_PROCESSES="2")
+    _, headers = status_of(f"{site.url}/login", **{"X-Forwarded-Proto": "https"})
+    assert "Secure" not in headers["Set-Cookie"]
+    # Each request has a connection of its own, and goes to whichever process takes it first.
+    answers = [status_of(f"{site.url}/users/me", **{"X-Forwarded-For": f"192.0.2.{n}"}) for n in range(12)]
+    assert [status for status, _ in answers] == [401] * 4 + [429] * 8
+    assert 3500 < int(answers[-1][1]["Retry-After"]) <= 3600
+    assert "address='127.0.0.1'" in site.printed
+    assert "192.0.2." not in site.printed
+    assert status_of(f"{site.url}/health")[0] == 200

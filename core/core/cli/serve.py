@@ -172,6 +172,7 @@ def answer_requests(app: Flask, bind: str) -> None:
         "keepalive": KEEP_ALIVE,
         "graceful_timeout": GRACE,
         "loglevel": "warning",
+        "forwarded_allow_ips": "",  # by itself it believes this machine; TRUSTED_PROXIES says whom
     }
     _Web(app, options).run()
 
