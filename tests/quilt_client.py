@@ -91,8 +91,23 @@ def _install(python: str) -> None:
     nothing.mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if name not in install.FOREIGN}
     environment |= {"PIP_FIND_LINKS": str(nothing), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    pip = [FOLDER / "bin" / "python", "-m", "pip", "install", "--quiet", "--retries", "1", "--timeout", "30"]
-    for command in ([python, "-m", "venv", FOLDER], [*pip, PIP], [*pip, "--only-binary", ":all:", *PACKAGES]):
+    pip: list[str | Path] = [
+        FOLDER / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--retries",
+        "1",
+        "--timeout",
+        "30",
+    ]
+    commands: list[list[str | Path]] = [
+        [python, "-m", "venv", FOLDER],
+        [*pip, PIP],
+        [*pip, "--only-binary", ":all:", *PACKAGES],
+    ]
+    for command in commands:
         try:
             done = subprocess.run(
                 command, env=environment, text=True, capture_output=True, timeout=INSTALL_LIMIT

@@ -11,6 +11,16 @@ from quilt_client import Browser, NotInstalled, QuiltUser, describe, installed
 from pulsar_client.client import Client
 
 PASSWORD = "correct horse 1!"
+MATERIALIZE = """
+import sys
+import quilt
+
+quilt.rm(sys.argv[1], force=True)
+quilt.install(sys.argv[1], meta_only=True)
+node = quilt.load(sys.argv[1]).airlines
+quilt.install(node)
+print(len(node()))
+"""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -176,6 +186,27 @@ def test_what_is_public_can_be_had_without_signing_in(start_site, user, stranger
     assert nobody.frames("ann/nyc", "airlines") == ann.frames("ann/nyc", "airlines")
     assert nobody.fails("install", "ann/own") == "Package ann/own does not exist (do you need to log in?)"
     assert nobody.fails("push", "ann/nyc") == "Authentication failed. Run `quilt login` again."
+
+
+def test_a_part_is_pushed_and_installed_alone(start_site, user, source, tables):
+    site = start_site()
+    ann, bob = user(site, "ann"), user(site, "bob")
+    ann.does("build", "ann/nyc", source)
+    ann.push("ann/nyc", "--team")
+    before = ann.hash_of("ann/nyc")
+    near = source.with_name("near")
+    near.mkdir()
+    (near / "few.csv").write_bytes(b"".join(tables["airports"].splitlines(keepends=True)[:4]))
+    bob.does("install", "ann/nyc/airlines")
+    assert set(bob.frames("ann/nyc", "airlines")["airlines"]) == {"carrier", "name"}
+    bob.does("build", "ann/nyc/places/near", near)
+    assert bob.push("ann/nyc/places/near") == f"{site.url}/packages/ann/nyc"
+
+    ann.does("install", "-f", "ann/nyc")
+    assert ann.hash_of("ann/nyc") == bob.hash_of("ann/nyc") != before
+    assert ann.frames("ann/nyc", "places/near/few")["places/near/few"]["faa"][0] == 3
+    assert ann.frames("ann/nyc", "places/airports")["places/airports"]["faa"][0] > 1000
+    assert bob.runs(MATERIALIZE, "ann/nyc").split()[-1] == "16", "only the tree, then one table of it"
 
 
 def test_what_quilt_pushes_pulsar_installs_and_the_other_way_round(start_site, user, source, tmp_path):

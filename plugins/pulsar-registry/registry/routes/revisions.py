@@ -1,4 +1,4 @@
-"""``/api/package/<owner>/<name>/<hash>``: push a revision, install it."""
+"""``/api/package/<owner>/<name>/<hash>``: push a revision, or a part of one; install it."""
 
 import json
 from collections.abc import Iterator
@@ -8,13 +8,15 @@ from flask import Response, current_app, request
 
 from core import storage
 from core.blueprint import Blueprint
-from core.identity import current_identity
+from core.identity import Identity, current_identity
 from core.requests import body, public, query, require_permission, returns
+from registry.manifest import Tree
 from registry.permissions import RegistryPermissions as P
 from registry.routes.callers import reader
 from registry.routes.streams import iter_object, json_stream, quoted
 from registry.serializers import InstallQuery, PushSchema
-from registry.services import pushes, revisions
+from registry.services import pushes, revisions, subpushes
+from registry.services.pushes import Push
 from registry.services.revisions import Installable
 
 __all__ = ["bp"]
@@ -38,12 +40,40 @@ def push(owner: str, name: str, digest: str, data: dict[str, Any]) -> Any:
     identity = current_identity()
     tree = pushes.check_push(identity, asked, dry_run=dry_run)
     if dry_run:
-        urls = pushes.iter_upload_urls(identity, tree.objects, asked.sizes)
-        members = ((needed, f'{{"head":{quoted(head)},"put":{quoted(put)}}}') for needed, head, put in urls)
-        return json_stream(_wrap(b'{"upload_urls":', iter_object(members)))
+        return _upload_urls(identity, asked, tree)
     pushes.push(identity, asked, tree)
+    return _pushed(asked, digest)
+
+
+@bp.post("/api/package_update/<owner>/<name>/<path:path>")
+@require_permission(P.PUSH)
+@body(PushSchema())
+@returns(200, {"type": "object"}, "``upload_urls`` for a dry run; else ``package_url``, ``package_hash``.")
+def push_part(owner: str, name: str, path: str, data: dict[str, Any]) -> Any:
+    """Push one node of a package: it is put into the tree of the tag ``latest``, which then names the result.
+
+    The body is that of a push, with the node as ``contents`` and the sizes of its objects. Groups on the way
+    are made, what was at the path is replaced. With ``dry_run`` the answer is where the objects go.
+    """
+    dry_run = data.pop("dry_run")
+    asked = pushes.Push(owner, name, "", **data)
+    identity = current_identity()
+    names = path.strip("/").split("/")
+    tree = subpushes.check_subpush(identity, asked, names, dry_run=dry_run)
+    if dry_run:
+        return _upload_urls(identity, asked, tree)
+    return _pushed(asked, subpushes.subpush(identity, asked, names))
+
+
+def _upload_urls(identity: Identity, asked: Push, tree: Tree) -> Response:
+    urls = pushes.iter_upload_urls(identity, tree.objects, asked.sizes)
+    members = ((needed, f'{{"head":{quoted(head)},"put":{quoted(put)}}}') for needed, head, put in urls)
+    return json_stream(_wrap(b'{"upload_urls":', iter_object(members)))
+
+
+def _pushed(asked: Push, digest: str) -> dict[str, Any]:
     base = (current_app.config["PUBLIC_URL"] or request.url_root).rstrip("/")
-    return {"package_url": f"{base}/packages/{owner}/{name}", "package_hash": digest}
+    return {"package_url": f"{base}/packages/{asked.owner}/{asked.name}", "package_hash": digest}
 
 
 @bp.get("/api/package/<owner>/<name>/<digest>")

@@ -31,7 +31,16 @@ from registry.services.readmes import Text, keep_text, read_text
 from registry.services.retrying import retrying
 from registry.stored import pack_tree
 
-__all__ = ["Push", "check_push", "iter_upload_urls", "push"]
+__all__ = [
+    "Push",
+    "check_name",
+    "check_push",
+    "check_shape",
+    "check_sizes",
+    "check_target",
+    "iter_upload_urls",
+    "push",
+]
 
 # Who cannot be written in a handle of the client cannot own a package.
 OWNER_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
@@ -62,12 +71,8 @@ def check_push(identity: Identity, push: Push, *, dry_run: bool) -> Tree:
 
     :raises PulsarError: with the words of the first check that fails.
     """
-    try:
-        check_tree(push.contents, max_depth=current_app.config["REGISTRY_MAX_DEPTH"])
-    except BadTree as exc:
-        raise BadRequest(f"Invalid contents: {exc}", code="validation_failed") from None
-    if not PACKAGE_NAME.fullmatch(push.name):
-        raise BadRequest("Invalid package name")
+    check_shape(push.contents)
+    check_name(push.name)
     if push.contents["type"] != "ROOT":
         raise BadRequest("Unexpected node type")
     for name in push.opened:
@@ -75,13 +80,33 @@ def check_push(identity: Identity, push: Push, *, dry_run: bool) -> Tree:
     if top_hash(push.contents) != push.digest:
         raise BadRequest("Wrong contents hash", code="wrong_hash")
     tree = find_objects(push.contents)
-    if not dry_run and push.sizes.keys() != set(tree.objects):
-        raise BadRequest("Sizes don't match the hashes", code="wrong_sizes")
-    _check_target(identity, push)
+    if not dry_run:
+        check_sizes(push, tree)
+    check_target(identity, push)
     return tree
 
 
-def _check_target(identity: Identity, push: Push) -> Seen | None:
+def check_shape(root: Any) -> None:
+    """:raises BadRequest: if ``root`` is no tree."""
+    try:
+        check_tree(root, max_depth=current_app.config["REGISTRY_MAX_DEPTH"])
+    except BadTree as exc:
+        raise BadRequest(f"Invalid contents: {exc}", code="validation_failed") from None
+
+
+def check_name(name: str) -> None:
+    """:raises BadRequest: if no package can have this name."""
+    if not PACKAGE_NAME.fullmatch(name):
+        raise BadRequest("Invalid package name")
+
+
+def check_sizes(push: Push, tree: Tree) -> None:
+    """:raises BadRequest: unless ``sizes`` names the objects of the tree and no others."""
+    if push.sizes.keys() != set(tree.objects):
+        raise BadRequest("Sizes don't match the hashes", code="wrong_sizes")
+
+
+def check_target(identity: Identity, push: Push) -> Seen | None:
     """The package, if it is there and ``identity`` may push to it; None if it may be created."""
     seen = find_package(identity, push.owner, push.name)
     if seen is None:
@@ -195,10 +220,10 @@ def _write(identity: Identity, push: Push, tree: Tree, stored: str, readme: Text
 
 
 def _lock_or_create(identity: Identity, push: Push) -> Package:
-    seen = _check_target(identity, push)
+    seen = check_target(identity, push)
     if seen is not None and lock_package(db.session, seen.package.id):
         # Rights may have gone while we waited for the lock.
-        seen = _check_target(identity, push)
+        seen = check_target(identity, push)
         if seen is not None:
             return seen.package
     moment = now()
