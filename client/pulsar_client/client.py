@@ -23,15 +23,17 @@ from pulsar_client.verify import VerifyResult
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
+    from pulsar_client import comparison, http, registry
     from pulsar_client import export as exporting
-    from pulsar_client import http, registry
     from pulsar_client import install as installing
     from pulsar_client import push as pushing
+    from pulsar_client.comparison import Comparison
     from pulsar_client.export import ExportResult
     from pulsar_client.install import InstallResult
     from pulsar_client.push import PushResult
     from pulsar_client.registry import LogEntry, Registry
 else:
+    comparison = LazyModule("pulsar_client.comparison")
     exporting = LazyModule("pulsar_client.export")
     http = LazyModule("pulsar_client.http")
     installing = LazyModule("pulsar_client.install")
@@ -212,6 +214,10 @@ class Client:
     def log(self, package: str) -> "list[LogEntry]":
         """All pushes of a package on the site, newest first."""
         return self.registry.list_log(parse_handle(package))[::-1]
+
+    def diff(self, package: str, old: str, new: str = "latest") -> "Comparison":
+        """What differs between two revisions on the site: tags, versions, or (shortened) digests."""
+        return comparison.compare(self.registry.http, parse_handle(package), old, new)
 
     def verify(self, package: str) -> VerifyResult:
         """Hash the blobs of the latest local revision again; damaged ones are taken out of the store."""

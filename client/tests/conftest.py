@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote
 
 import pytest
 
@@ -39,6 +40,7 @@ class Site:
         self.sizes = {}  # digest -> size to claim instead
         self.forget_range = False
         self.fail_after_packs = None  # accept so many packs, then answer 500
+        self.changes, self.diff, self.compared = [], {}, []  # what a comparison says, and was asked for
         self.lock = threading.Lock()
 
     def count(self, pattern):
@@ -220,6 +222,14 @@ class Handler(BaseHTTPRequestHandler):
         ]
         self.answer(200, {"logs": logs})
 
+    def get_diff(self, package, old, new, body, query):
+        args = parse_qs(query)
+        page, limit = int(args["page"][0]), int(args["limit"][0])
+        self.site.compared.append((package, unquote(old), unquote(new)))
+        changes = self.site.changes[(page - 1) * limit : page * limit]
+        head = {"from": "0" * 64, "to": "1" * 64, "summary": {"added": 3, "moved": 0}, "bytes": {"new": 2048}}
+        self.answer(200, head | {"changes": changes} | self.site.diff)
+
     def get_packages(self, owner, body, query):
         names = sorted(name.split("/")[1] for name in self.site.access if name.startswith(f"{owner}/"))
         self.answer(200, {"packages": [{"name": n, "is_public": True, "is_team": False} for n in names]})
@@ -251,6 +261,7 @@ ROUTES = [
     ("GET", "/blob/([0-9a-f]+)", Handler.get_blob),
     ("PUT", f"/api/package/{P}/([0-9a-f]+)", Handler.put_package),
     ("GET", f"/api/package/{P}/([0-9a-f]+)", Handler.get_package),
+    ("GET", f"/api/diff/{P}/([^/]+)/([^/]+)", Handler.get_diff),
     ("GET", r"/api/package/(\w+)/", Handler.get_packages),
     ("PUT", f"/api/tag/{P}/(.+)", Handler.put_tag),
     ("GET", f"/api/tag/{P}/(.+)", Handler.get_tag),

@@ -77,6 +77,7 @@ class Statistics(Base):
     digest: Mapped[Digest] = mapped_column(ForeignKey(_BLOB, ondelete="CASCADE"), primary_key=True)
     version: Mapped[int]  # of what is looked for; those of an older one are computed anew
     content: Mapped[BigText]  # JSON; {"wrong": "why"} of one that is no Parquet file, or not a sound one
+    head: Mapped[BigText]  # JSON: the first rows, or null; apart, for most who ask do not need them
     computed_at: Mapped[Timestamp]
 
 

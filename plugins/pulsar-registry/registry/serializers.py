@@ -9,6 +9,7 @@ from registry.manifest import is_digest
 
 __all__ = [
     "CredentialsSchema",
+    "DiffQuery",
     "FetchSchema",
     "InstallQuery",
     "MissingSchema",
@@ -20,6 +21,8 @@ __all__ = [
 
 MAX_DESCRIPTION = 10_240  # characters
 MAX_CREDENTIAL = 4096  # characters of a name or password that is looked at at all
+MAX_PAGE = 1_000_000
+MAX_CHANGES = 5000  # on one page of a comparison
 MAX_RECENT = 100  # packages
 
 
@@ -102,6 +105,13 @@ class TagQuery(Schema):
     """What is to be said of a tag."""
 
     complete = fields.Boolean(load_default=False)
+
+
+class DiffQuery(Schema):
+    """Which page of the changes."""
+
+    page = fields.Integer(load_default=1, validate=validate.Range(1, MAX_PAGE))
+    limit = fields.Integer(load_default=1000, validate=validate.Range(1, MAX_CHANGES))
 
 
 class RecentQuery(Schema):

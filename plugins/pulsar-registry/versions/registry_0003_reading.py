@@ -40,6 +40,7 @@ def upgrade() -> None:
         sa.Column("digest", exact(64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("content", LONG, nullable=False),
+        sa.Column("head", LONG, nullable=False),
         sa.Column("computed_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
             ["digest"],

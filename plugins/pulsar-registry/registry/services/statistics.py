@@ -73,8 +73,12 @@ def write_down(found: Mapping[str, dict[str, Any]]) -> None:
     """Keep what was found, by digest."""
     here = storage.store().present(found, hold=True)
     same = {"version": VERSION, "computed_at": now()}
-    rows = [{"digest": digest, "content": json.dumps(found[digest])} for digest in sorted(here)]
-    write_rows(db.session, Statistics, rows, ("version", "content", "computed_at"), same)
+    rows = []
+    for digest in sorted(here):
+        content = dict(found[digest])
+        head = content.pop("head", None)
+        rows.append({"digest": digest, "content": json.dumps(content), "head": json.dumps(head)})
+    write_rows(db.session, Statistics, rows, ("version", "content", "head", "computed_at"), same)
 
 
 def find_statistics(digests: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -85,6 +89,12 @@ def find_statistics(digests: Iterable[str]) -> dict[str, dict[str, Any]]:
         for batch in batches(sorted(set(digests)))
         for digest, content in db.session.execute(query.where(Statistics.digest.in_(batch)))
     }
+
+
+def find_heads(digests: Iterable[str]) -> dict[str, dict[str, Any] | None]:
+    """The first rows of those of ``digests`` of which anything is known."""
+    query = select(Statistics.digest, Statistics.head).where(Statistics.digest.in_(set(digests)))
+    return {digest: json.loads(head) for digest, head in db.session.execute(query)}
 
 
 def get_statistics(identity: Identity, owner: str, handle: str, path: str) -> dict[str, Any]:
@@ -111,7 +121,12 @@ def get_statistics(identity: Identity, owner: str, handle: str, path: str) -> di
     if len(known) < len(set(hashes)):
         ask_for(entry.revision.id)
         return found | {"state": "waiting"}
-    return found | _summary([known[digest] for digest in hashes]) | _fragments(hashes, known, entry.sizes)
+    heads = find_heads(hashes[:FRAGMENTS])
+    fragments = [
+        {"hash": digest, "size": entry.sizes[digest]} | known[digest] | {"head": heads.get(digest)}
+        for digest in hashes[:FRAGMENTS]
+    ]
+    return found | _summary([known[digest] for digest in hashes]) | {"fragments": fragments}
 
 
 def _summary(parts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -119,16 +134,6 @@ def _summary(parts: list[dict[str, Any]]) -> dict[str, Any]:
     if wrong is not None:
         return {"state": "wrong", "wrong": wrong}
     return {"state": "ready", "rows": sum(part["rows"] for part in parts)}
-
-
-def _fragments(
-    hashes: list[str], known: dict[str, dict[str, Any]], sizes: dict[str, int]
-) -> dict[str, list[dict[str, Any]]]:
-    return {
-        "fragments": [
-            {"hash": digest, "size": sizes[digest]} | known[digest] for digest in hashes[:FRAGMENTS]
-        ]
-    }
 
 
 def read_text(hashes: list[str]) -> str | None:
