@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
+from uuid import uuid4
 
 import forked
 import pytest
 from forked import Forked
 
+from core.testing import make_database, wanted_databases, why_not
 from harness import family
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -164,6 +166,20 @@ def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain"
         threading.Event().wait(PAUSE)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test of ``address`` runs once on each database that was asked for."""
+    if "address" in metafunc.fixturenames:
+        metafunc.parametrize("address", wanted_databases(metafunc.config), indirect=True)
+
+
+@pytest.fixture
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of its own for one test."""
+    if reason := why_not(request.param):
+        pytest.skip(reason)
+    yield from make_database(request.param, tmp_path, f"site_{uuid4().hex[:12]}")
 
 
 def answers(site: Site) -> bool:

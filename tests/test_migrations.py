@@ -6,7 +6,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
-from uuid import uuid4
 
 import forked
 import pytest
@@ -19,7 +18,6 @@ from core.migrations.operations import upgrade_all
 from core.migrations.trial import try_migrations
 from core.plugins import find_plugins
 from core.site import site_of
-from core.testing import make_database, wanted_databases, why_not
 from core.users.models import ClassPermission
 
 ROOT = Path(__file__).parents[1]
@@ -32,19 +30,6 @@ SUBSETS = [subset for size in range(len(PLUGINS) + 1) for subset in combinations
 def instance(tmp_path):
     (tmp_path / "config.py").write_text("SECRET_KEY = 'a secret for tests'\n", encoding="utf-8")
     return tmp_path
-
-
-def pytest_generate_tests(metafunc):
-    if "address" in metafunc.fixturenames:
-        metafunc.parametrize("address", wanted_databases(metafunc.config), indirect=True)
-
-
-@pytest.fixture
-def address(request, tmp_path):
-    """An empty database of its own for one test."""
-    if reason := why_not(request.param):
-        pytest.skip(reason)
-    yield from make_database(request.param, tmp_path, f"site_{uuid4().hex[:12]}")
 
 
 @pytest.mark.parametrize("subset", SUBSETS, ids=lambda subset: "+".join(subset) or "core")

@@ -119,6 +119,12 @@ def _shown(settings: Settings, key: str) -> Any:
     return "********" if settings.declared[key][1].secret and value else value
 
 
+def core_settings() -> Settings:
+    """The settings of core alone; no plugin is imported."""
+    instance = find_instance_path()
+    return resolve(read_sources(instance, {}), {"core": Config}, instance, tuple(find_plugins()))
+
+
 def load_settings() -> Settings:
     """The settings of core and of the plugins that can be loaded, without making an app.
 

@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 
 import click
 from click.exceptions import NoArgsIsHelpError
-from flask.cli import AppGroup
+from flask.cli import AppGroup, NoAppException
 from flask.helpers import get_debug_flag
 
 from core.errors import PulsarError
@@ -22,8 +22,8 @@ class UsageLine(click.UsageError):
 
 
 def _refuse(exc: click.UsageError) -> NoReturn:
-    if isinstance(exc, NoArgsIsHelpError | UsageLine):
-        raise exc
+    if isinstance(exc, NoArgsIsHelpError | NoAppException | UsageLine):
+        raise exc  # help, the configuration, and what is one line already
     raise UsageLine(" ".join(exc.format_message().split()), exc.ctx) from None
 
 

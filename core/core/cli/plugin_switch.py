@@ -8,10 +8,9 @@ from pathlib import Path
 import click
 
 from core.cli import plugin_list
-from core.cli.config import write_file
-from core.config import find_instance_path, read_sources, resolve
+from core.cli.config import core_settings, write_file
+from core.config import find_instance_path
 from core.plugins import find_plugins, read_constants, what_is_missing
-from core.settings import Config
 
 __all__ = ["commands"]
 
@@ -62,9 +61,8 @@ def _short(name: str) -> str:
 
 def _read() -> tuple[Path, list[str]]:
     """The file that lists the enabled plugins, and their names."""
-    instance = find_instance_path()
-    path = instance / "config.py"
-    settings = resolve(read_sources(instance, {}), {"core": Config}, instance, tuple(find_plugins()))
+    path = find_instance_path() / "config.py"
+    settings = core_settings()
     if (source := settings.sources["PLUGINS"]) in (".env", "environment"):
         raise click.ClickException(f"PLUGINS comes from {source}, which wins over {path}: change it there")
     return path.resolve(), list(settings.values["PLUGINS"])

@@ -22,7 +22,16 @@ from core.migrations.history import History
 from core.migrations.state import State, look
 from core.users.services import grant_defaults
 
-__all__ = ["after_first_install", "alembic_config", "downgrade", "stamp", "upgrade", "upgrade_all"]
+__all__ = [
+    "after_first_install",
+    "alembic_config",
+    "downgrade",
+    "finish_installation",
+    "refuse_missing",
+    "stamp",
+    "upgrade",
+    "upgrade_all",
+]
 
 # The steps to run, given the heads the database is at and, unless SQL is only written, a connection to it.
 Plan = Callable[[Iterable[str], ScriptDirectory, Connection | None], list[MigrationStep]]
@@ -52,7 +61,7 @@ def upgrade_all(*, sql: bool = False) -> None:
     :raises MigrationError: if the database or a plugin is in a state that must be mended first.
     """
     state = look()
-    _refuse_missing(state)
+    refuse_missing(state)
     state.refuse_broken(state.history.enabled)
     heads = [head for name in state.history.enabled for head in state.history.graph.heads(name)]
     if sql:
@@ -63,7 +72,7 @@ def upgrade_all(*, sql: bool = False) -> None:
     finish_installation()
 
 
-def _refuse_missing(state: State) -> None:
+def refuse_missing(state: State) -> None:
     missing = [name for name in state.history.enabled if name not in state.history.plugins]
     if missing:
         raise MigrationUsageError(f"enabled in PLUGINS but not installed: {', '.join(missing)}")

@@ -84,20 +84,6 @@ def test_what_is_not_one_plain_list_is_left_alone(text):
         add(text if isinstance(text, bytes) else text.encode(), "new")
 
 
-@pytest.fixture
-def config(tmp_path):
-    """``config("PLUGINS = []")``: the file, and after that what is in it."""
-    path = tmp_path / "instance" / "config.py"
-    path.parent.mkdir()
-
-    def write(text):
-        path.write_text(f"SECRET_KEY = 'x'  # of the test\n{text}\n", encoding="utf-8")
-        path.chmod(0o640)
-        return path
-
-    return write
-
-
 def refused(result, *words):
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1), result.stderr
     for word in words:
