@@ -26,9 +26,9 @@ from core.errors import PulsarError
 from core.identity import ANONYMOUS
 from core.limits import Limiter
 from core.mounting import add_commands, add_plugins
-from core.paths import check_mounts, close_failed, first_segments, misrouted
+from core.paths import PlainInteger, check_mounts, close_failed, first_segments, misrouted
 from core.plugins import BrokenPlugins, Failure, Plugin, find_plugins, hook_calls, load_plugins
-from core.requests import guard
+from core.requests import guard, refuse_unasked
 from core.responses import add_headers, envelop
 from core.settings import Config
 from core.site import Site, site_of
@@ -66,6 +66,7 @@ class Pulsar(Flask):
         return super().preprocess_request() if answer is None else answer
 
     def dispatch_request(self) -> ResponseReturnValue:
+        refuse_unasked(self, request_ctx.request)
         answer = super().dispatch_request()
         if session := db.opened:
             session.commit()
@@ -126,6 +127,7 @@ def _bare_app(instance: Path, settings: Settings) -> Pulsar:
     app = Pulsar("pulsar", instance_path=str(instance), static_folder=None)
     app.config.from_mapping(settings.values)
     app.url_map.strict_slashes = False
+    app.url_map.converters["int"] = PlainInteger
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.extensions["pulsar"] = Site(

@@ -62,7 +62,8 @@ def authenticate(site: Site, mount: Mount, request: Request) -> Identity:
     """
     header = request.headers.get("Authorization")
     if header is not None:
-        scheme, _, credentials = header.strip().partition(" ")
+        # At any white space: what says "Token" is a token, however it goes on.
+        scheme, credentials = [*header.split(None, 1), "", ""][:2]
         scheme = scheme.lower()
         if not credentials and BARE in mount.auth_schemes:
             scheme, credentials = BARE, header

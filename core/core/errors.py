@@ -27,6 +27,7 @@ gives an ``error_formatter``, and then core's errors under its paths wear that b
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, Final
 
 from flask import Flask, Response, g, jsonify, request
@@ -62,6 +63,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 MARIADB_CHECK: Final = 4025  # CONSTRAINT failed
+MOST_DETAILS: Final = 20  # keys that an error names
+PATH_LENGTH: Final = 200  # characters of such a key
 
 
 class PulsarError(Exception):
@@ -69,6 +72,7 @@ class PulsarError(Exception):
 
     status: int = HTTPStatus.INTERNAL_SERVER_ERROR
     code: str = "internal"
+    hidden: bool = False  # whether it tells of a route that strangers shall not know
 
     def __init__(
         self,
@@ -114,8 +118,11 @@ class ValidationFailed(BadRequest):
 
     @classmethod
     def from_messages(cls, messages: Mapping[str, Any]) -> "ValidationFailed":
-        """Turn marshmallow's tree of messages into one sentence and a flat map of paths."""
-        details = dict(_flatten(messages))
+        """Turn marshmallow's tree of messages into one sentence and a flat map of paths.
+
+        Of many messages the first few, so that a body of wrong items does not come back tenfold.
+        """
+        details = dict(islice(_flatten(messages), MOST_DETAILS))
         path, words = next(iter(details.items()))
         reason = " ".join(words).rstrip(".")
         return cls(f'Invalid data: {reason} (key "{path}")', details=details)
@@ -222,7 +229,7 @@ def _flatten(messages: Any, path: str = "") -> Any:
         for key, value in messages.items():
             yield from _flatten(value, f"{path}.{key}" if path else str(key))
     else:
-        yield path or "_schema", [str(word) for word in messages]
+        yield path[:PATH_LENGTH] or "_schema", [str(word) for word in messages]
 
 
 def from_exception(exc: Exception) -> PulsarError:
@@ -289,7 +296,8 @@ def error_response(exc: Exception) -> Response:
     error = from_exception(exc)
     mount: Mount = g.mount
     unrouted = request.routing_exception is not None or g.error is not None
-    if isinstance(error, NotFound) and unrouted and mount.envelope and not g.identity.authenticated:
+    telling = error.hidden or (unrouted and isinstance(error, NotFound))
+    if telling and mount.envelope and not g.identity.authenticated:
         error = Unauthenticated()  # an unknown route must not be told from a hidden one
     try:
         response = (mount.error_formatter or envelope_error)(error)

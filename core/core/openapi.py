@@ -3,9 +3,10 @@
 It is built from the routes and what their decorators declared, plugins included, once an app.
 """
 
+import copy
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from inspect import cleandoc
 from typing import Any, Final
@@ -13,12 +14,21 @@ from typing import Any, Final
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask, Response, current_app, send_from_directory
-from marshmallow import Schema
+from marshmallow import Schema, fields
 from werkzeug.routing import Rule
 
 from core.blueprint import Blueprint, Mount
+from core.errors import (
+    BadRequest,
+    Forbidden,
+    NotFound,
+    PulsarError,
+    TooLarge,
+    Unauthenticated,
+    UnsupportedMedia,
+)
 from core.requests import RouteInfo, public, returns, route_info
-from core.serializers import Attribute, EpochSeconds, Serializer
+from core.serializers import INT64, QUERY_DIGITS, Attribute, EpochSeconds, QueryInteger, Serializer
 from core.site import current_site, site_of
 
 __all__ = ["bp", "make_spec"]
@@ -32,6 +42,7 @@ KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
     "float": {"type": "number"},
     "uuid": {"type": "string", "format": "uuid"},
 }
+HTML: Final = {"type": "string", "contentMediaType": "text/html"}
 DIST: Final = str(files("flask_swagger_ui") / "dist")
 ASSETS: Final = (
     "swagger-ui.css",
@@ -71,7 +82,7 @@ def get_spec() -> Response:
 
 @bp.get("/api/spec.html")
 @public
-@returns(200, None, "An HTML page.")
+@returns(200, HTML, "A page.")
 def get_page() -> Response:
     """The same, as a page on which every call can be tried; it needs no other host."""
     return Response(PAGE, mimetype="text/html", headers={"Content-Security-Policy": POLICY})
@@ -95,9 +106,12 @@ def make_spec(app: Flask) -> dict[str, Any]:
     )
     spec.components.security_scheme("token", {"type": "apiKey", "in": "header", "name": "Authorization"})
     assert marshmallow.converter is not None
-    marshmallow.converter.add_attribute_function(_inner_attribute)  # type: ignore[no-untyped-call]
+    for describe in (_inner_attribute, _limits, _keys):
+        marshmallow.converter.add_attribute_function(describe)  # type: ignore[no-untyped-call]
     marshmallow.map_to_openapi_type(EpochSeconds, "integer", None)  # type: ignore[no-untyped-call]
     spec.components.schema("Error", ERROR)
+    for error in ERRORS:
+        spec.components.response(error.__name__, _error(cleandoc(error.__doc__ or "")))
     seen: Counter[str] = Counter()
     for rule in app.url_map.iter_rules():
         mount = site_of(app).mounts.get(rule.endpoint.partition(".")[0])
@@ -117,6 +131,8 @@ def make_spec(app: Flask) -> dict[str, Any]:
     return spec.to_dict()
 
 
+NULL: Final = {"type": "null"}
+ERRORS: Final = (BadRequest, Unauthenticated, Forbidden, NotFound, TooLarge, UnsupportedMedia)
 ERROR: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["status", "response", "error"],
@@ -125,6 +141,7 @@ ERROR: Final[dict[str, Any]] = {
         "response": {"type": "string"},
         "error": {
             "type": "object",
+            "required": ["code", "details", "request_id"],
             "properties": {
                 "code": {"type": "string"},
                 "details": {"type": ["object", "null"]},
@@ -150,9 +167,49 @@ def _inner_attribute(_converter: Any, field: Any, **_kwargs: Any) -> dict[str, A
     if not isinstance(field, Attribute) or field.inner is None:
         return {}
     inner: dict[str, Any] = _converter.field2property(field.inner)
+    nested = field.inner.schema if isinstance(field.inner, fields.Nested) else None
+    if isinstance(nested, Serializer) and "items" in inner and _may_be_hidden(nested):
+        inner["items"] = {"anyOf": [inner["items"], NULL]}
     if isinstance(inner.get("type"), str):
         inner["type"] = [inner["type"], "null"]
-    return {"anyOf": [inner, {"type": "null"}]} if "$ref" in inner else inner
+    return {"anyOf": [inner, NULL]} if "$ref" in inner else inner
+
+
+def _may_be_hidden(serializer: Serializer) -> bool:
+    """Whether a caller may see nothing of an object, which is then null."""
+    return all(
+        isinstance(one, Attribute) and (one.permission is not None or not one.nested)
+        for one in serializer.dump_fields.values()
+    )
+
+
+def _limits(_converter: Any, field: Any, ret: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
+    """How numbers and expressions are limited that say so to Python alone."""
+    found: dict[str, Any] = {}
+    if isinstance(field, QueryInteger):
+        if field.load_default is None:
+            del ret["default"]  # nothing of a query is null; it is not there
+        most = 10**QUERY_DIGITS - 1
+        found = {"minimum": ret.get("minimum", -most), "maximum": ret.get("maximum", most)}
+        found["type"] = "integer"
+    elif isinstance(field, fields.Integer) and not field.dump_only:
+        found = {"minimum": ret.get("minimum", -INT64), "maximum": ret.get("maximum", INT64)}
+    elif isinstance(field, fields.Enum) and field.by_value:
+        found = {"type": "string"}
+    if "pattern" in ret:
+        # Python looks at the beginning of the text alone, and its \Z has another name here.
+        found["pattern"] = f"^(?:{ret['pattern'].removesuffix(chr(92) + 'Z')})$"
+    return found
+
+
+def _keys(converter: Any, field: Any, ret: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
+    """How many keys a mapping has, and of what form; apispec takes it for a text."""
+    if not isinstance(field, fields.Dict):
+        return {}
+    found = {"maxProperties": ret.pop("maxLength")} if "maxLength" in ret else {}
+    if field.key_field is not None:
+        found["propertyNames"] = converter.field2property(field.key_field)
+    return found
 
 
 def _add_assigned(spec: APISpec, converter: Any) -> None:
@@ -191,7 +248,7 @@ def _operation(app: Flask, rule: Rule, method: str, mount: Mount) -> dict[str, A
         "tags": [mount.plugin],
         "summary": text.partition("\n")[0],
         "description": text,
-        "responses": _responses(info, mount),
+        "responses": _responses(rule, info, mount),
         "security": [] if info.public else [{"token": []}],
     }
     if info.permission:
@@ -199,22 +256,60 @@ def _operation(app: Flask, rule: Rule, method: str, mount: Mount) -> dict[str, A
     if info.query is not None:
         operation["parameters"] = [{"in": "query", "schema": info.query}]
     if info.body is not None:
-        operation["requestBody"] = {"content": {"application/json": {"schema": info.body}}}
+        needed = any(field.required for field in info.body.load_fields.values())
+        operation["requestBody"] = {
+            "required": needed,
+            "content": {"application/json": {"schema": info.body}},
+        }
     return operation
 
 
-def _responses(info: RouteInfo, mount: Mount) -> dict[str, Any]:
-    """What the route declared; beside it, one entry for every error."""
+def _responses(rule: Rule, info: RouteInfo, mount: Mount) -> dict[str, Any]:
+    """What the route declared; the errors that follow from what it takes; one entry for all others."""
+    own = mount.error_formatter is None
     found: dict[str, Any] = {}
     for status, (schema, description) in (info.returns or {200: (None, "")}).items():
         answer: dict[str, Any] = {"description": description or "Success."}
+        if own and status >= 400:
+            answer = _error(description)
         found[str(status)] = answer
         if schema is not None:
-            answer["content"] = {"application/json": {"schema": _enveloped(schema, mount)}}
-    error: dict[str, Any] = {"description": "What went wrong."}
-    if mount.error_formatter is None:
-        error["content"] = {"application/json": {"schema": "Error"}}
-    return found | {"default": error}
+            media = schema.get("contentMediaType") if isinstance(schema, Mapping) else None
+            shown = _resolved(schema) if media else _enveloped(_resolved(schema), mount)
+            answer["content"] = answer.get("content", {}) | {media or "application/json": {"schema": shown}}
+    if own:
+        found = {str(int(error.status)): error.__name__ for error in _errors(rule, info, mount)} | found
+    other = "What went wrong."
+    return dict(sorted(found.items())) | {"default": _error(other) if own else {"description": other}}
+
+
+def _error(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": "Error"}}}
+
+
+def _errors(rule: Rule, info: RouteInfo, mount: Mount) -> Iterator[type[PulsarError]]:
+    """What may be wrong with any call that takes this: a bad key, a closed account, a word too many."""
+    yield Unauthenticated
+    yield Forbidden
+    if mount.envelope or info.query is not None:
+        yield BadRequest
+    if rule.arguments:
+        yield NotFound
+    if info.body is not None:
+        yield TooLarge
+        yield UnsupportedMedia
+
+
+def _resolved(schema: Any) -> Any:
+    """A copy, as apispec writes into what it is given, in which objects that may be hidden may be null."""
+    if isinstance(schema, Mapping):
+        return {key: _resolved(value) for key, value in schema.items()}
+    if not isinstance(schema, Serializer) or not _may_be_hidden(schema):
+        return schema
+    one = copy.copy(schema)
+    one.many = False
+    nullable = {"anyOf": [one, dict(NULL)]}
+    return {"type": "array", "items": nullable} if schema.many else nullable
 
 
 def _enveloped(schema: Any, mount: Mount) -> Any:

@@ -11,17 +11,32 @@ from typing import Any, Final
 import flask
 from flask import Flask, Request, current_app
 from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
+from werkzeug.routing import IntegerConverter, Rule
 
 from core.blueprint import Mount
 from core.errors import MethodNotAllowed, NotFound, PulsarError, Unavailable
 from core.plugins import Failure, Plugin, source_of
-from core.requests import public
+from core.requests import public, route_info
 from core.site import Site, site_of
 
-__all__ = ["blueprints_of", "check_mounts", "close_failed", "first_segments", "misrouted", "prefix_of"]
+__all__ = [
+    "PlainInteger",
+    "blueprints_of",
+    "check_mounts",
+    "close_failed",
+    "first_segments",
+    "misrouted",
+    "prefix_of",
+]
 
 ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 VARIABLE: Final = re.compile(r"<(?:(\w+)(?:\([^)]*\))?:)?\w+>")
+
+
+class PlainInteger(IntegerConverter):
+    """``<int:id>`` of a rule: the digits 0 to 9, and not those of other scripts, which Python reads too."""
+
+    regex = "[0-9]+"
 
 
 @dataclass
@@ -140,20 +155,25 @@ def misrouted(site: Site, mount: Mount, request: Request) -> PulsarError | None:
             return None
     elif not isinstance(request.routing_exception, NoSuchMethod):
         return None
-    allowed = _allowed_methods(site, mount.plugin, request)
-    return MethodNotAllowed(headers={"Allow": ", ".join(sorted(allowed))}) if allowed else NotFound()
+    rules = _rules_by_method(site, mount.plugin, request)
+    if not rules:
+        return NotFound()
+    error = MethodNotAllowed(headers={"Allow": ", ".join(sorted(rules))})
+    views = (current_app.view_functions[rule.endpoint] for rule in rules.values())
+    error.hidden = not any(route_info(view).public for view in views)
+    return error
 
 
-def _allowed_methods(site: Site, plugin: str, request: Request) -> set[str]:
-    """Methods for which a rule of ``plugin`` matches the path of the present request."""
+def _rules_by_method(site: Site, plugin: str, request: Request) -> dict[str, Rule]:
+    """The rules of ``plugin`` that match the path of the present request, by method."""
     adapter = current_app.create_url_adapter(request)
     assert adapter is not None, "there is a request"
-    found = set()
+    found = {}
     for method in adapter.allowed_methods():
         rule, _ = adapter.match(method=method, return_rule=True)
         owner = site.mounts.get(rule.endpoint.partition(".")[0])
         if (owner.plugin if owner else "core") == plugin:
-            found.add(method)
+            found[method] = rule
     return found
 
 

@@ -14,11 +14,13 @@ import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import wraps
+from functools import lru_cache, wraps
+from itertools import islice
 from typing import Any, Final, NoReturn, TypeVar
 
 from flask import Flask, Request, current_app, g, request
 from marshmallow import RAISE, Schema, ValidationError, fields
+from marshmallow.validate import Length
 
 from core.errors import (
     BadJSON,
@@ -40,6 +42,7 @@ __all__ = [
     "public",
     "query",
     "read_json",
+    "refuse_unasked",
     "require_permission",
     "returns",
     "route_info",
@@ -50,6 +53,7 @@ PIECE: Final = 2**16  # B that are unzipped at a time
 SURROGATE: Final = re.compile("[\ud800-\udfff]")  # legal in JSON, and in no encoding
 MAX_DEPTH: Final = 300  # of a body; far below what Python itself can walk
 TOO_DEEP: Final = "The JSON is nested too deeply."
+MOST_UNKNOWN: Final = 20  # keys that nobody asked for, before the rest of a body is not looked at any more
 
 
 @dataclass
@@ -119,12 +123,36 @@ def assert_permission(permission: str, masquerade: bool = False) -> None:
 
 
 def guard(app: Flask, request: Request) -> None:
-    """Refuse ``request``, whose caller is anonymous, if its route needs a login."""
+    """Refuse ``request``, whose caller is anonymous, if its route needs a login.
+
+    Also for OPTIONS, which Flask answers without the view: it would tell which routes there are.
+    """
     if request.url_rule is None:
         return
     info = route_info(app.view_functions[request.url_rule.endpoint])
-    if not info.public and info.permission is None:
+    if not info.public and (info.permission is None or not current_identity().can(info.permission)):
         raise Unauthenticated
+
+
+def refuse_unasked(app: Flask, request: Request) -> None:
+    """Refuse what the route of ``request`` does not take: a query, or the body of a DELETE.
+
+    Who sends ``{"user_id": 2}`` where nobody reads it must not have deleted something else. Callers who may
+    not use the route hear of that, from the view, and of nothing else.
+    """
+    if request.url_rule is None or not g.mount.envelope or request.method in ("OPTIONS", "TRACE"):
+        return
+    asks = request.environ.get("QUERY_STRING")
+    sends = request.method == "DELETE" and request.environ.get("CONTENT_LENGTH") != "0"
+    if not asks and not sends:
+        return
+    info = route_info(app.view_functions[request.url_rule.endpoint])
+    if info.permission is not None and not current_identity().can(info.permission):
+        return
+    if asks and info.query is None:
+        load(_NOTHING, _query(_NOTHING))
+    if sends and info.body is None:
+        _load_body(_NOTHING)
 
 
 def body(schema: Schema) -> Callable[[View], View]:
@@ -134,15 +162,19 @@ def body(schema: Schema) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @wraps(view)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            found = read_json()
-            if not isinstance(found, dict):
-                raise ValidationFailed("Invalid data: expected an object")
-            return view(*args, data=load(schema, found), **kwargs)
+            return view(*args, data=_load_body(schema), **kwargs)
 
         _own_info(checked).body = schema
         return checked  # type: ignore[return-value]
 
     return decorate
+
+
+def _load_body(schema: Schema) -> dict[str, Any]:
+    found = read_json()
+    if not isinstance(found, dict):
+        raise ValidationFailed("Invalid data: expected an object")
+    return load(schema, found)
 
 
 def query(schema: Schema) -> Callable[[View], View]:
@@ -187,12 +219,37 @@ def returns(
 
 
 def load(schema: Schema, found: Mapping[str, Any]) -> dict[str, Any]:
-    """:raises ValidationFailed: naming every key that is wrong."""
+    """:raises ValidationFailed: naming the keys that are wrong."""
+    _refuse_many(schema, found)
     try:
         loaded: dict[str, Any] = schema.load(found)
     except ValidationError as exc:
         raise ValidationFailed.from_messages(exc.messages_dict) from None
     return loaded
+
+
+def _refuse_many(schema: Schema, found: Mapping[str, Any]) -> None:
+    """Count before looking: a word for each of a million wrong items takes seconds and a gigabyte."""
+    limits = _limits_of(schema)
+    messages = {
+        key: [f"Longer than maximum length {limits[key]}."]
+        for key, value in islice(found.items(), len(limits) + MOST_UNKNOWN)
+        if isinstance(value, list | dict) and len(value) > limits.get(key, math.inf)
+    }
+    if len(found) > len(limits) + MOST_UNKNOWN:
+        messages |= {key: ["Unknown field."] for key in islice(found.keys() - limits, MOST_UNKNOWN)}
+    if messages:
+        raise ValidationFailed.from_messages(messages)
+
+
+@lru_cache(maxsize=1000)
+def _limits_of(schema: Schema) -> dict[str, float]:
+    """How many items each key of ``schema`` takes at most."""
+    found = {}
+    for name, taken in schema.load_fields.items():
+        known = [rule.max for rule in taken.validators if isinstance(rule, Length) and rule.max is not None]
+        found[taken.data_key or name] = min(known, default=math.inf)
+    return found
 
 
 def _check_text(value: Any) -> None:
@@ -203,7 +260,7 @@ def _check_text(value: Any) -> None:
         for item in level:
             if isinstance(item, str):
                 if "\x00" in item or (not item.isascii() and SURROGATE.search(item)):
-                    raise ValidationFailed("Invalid data: text holds a character that cannot be stored")
+                    raise _cannot_be_stored(value)
             elif isinstance(item, dict):
                 below += item
                 below += item.values()
@@ -212,6 +269,17 @@ def _check_text(value: Any) -> None:
         level, depth = below, depth + 1
         if depth > MAX_DEPTH:
             raise BadJSON(TOO_DEEP)
+
+
+def _cannot_be_stored(value: Any) -> ValidationFailed:
+    """The error for ``value``, of which some text is bad; names the key where that is."""
+    words = "text holds a character that cannot be stored"
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        try:
+            _check_text([key, inner])
+        except ValidationFailed:
+            return ValidationFailed.from_messages({ascii(key)[1:-1]: [words]})
+    return ValidationFailed(f"Invalid data: {words}")
 
 
 def read_json(max_bytes: int | None = None) -> Any:
@@ -286,3 +354,6 @@ def _finite(text: str) -> float:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_NOTHING: Final = Schema(unknown=RAISE)

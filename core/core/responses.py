@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from json import JSONEncoder
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from flask import Response, json, request
 from flask.json.provider import DefaultJSONProvider
 
 from core.blueprint import Mount
 
-__all__ = ["add_page_headers", "envelop", "json_response"]
+__all__ = ["add_page_headers", "envelop", "json_response", "own_address"]
 
 _HEAD: Final = b'{"status":"success","response":'
 # Made once: Flask's json.dumps() makes an encoder for every call.
@@ -80,13 +80,18 @@ def add_headers(response: Response, state: Any) -> None:
         headers["Cache-Control"] = "no-store"
 
 
+def own_address() -> str:
+    """The path of the present request, as a client would ask for it again, also behind a proxy's prefix."""
+    return quote(request.script_root + request.path)
+
+
 def add_page_headers(response: Response, *, total: int, page: int, limit: int) -> Response:
     """``X-Total-Count`` and ``Link`` (first, prev, next, last) for page ``page`` of ``total`` things."""
     last = max(1, -(-total // limit))
     pages = {"first": 1, "prev": page - 1, "next": page + 1, "last": last}
     asked = request.args.to_dict() | {"limit": str(limit)}
     links = [
-        f'<{request.path}?{urlencode(asked | {"page": str(number)})}>; rel="{rel}"'
+        f'<{own_address()}?{urlencode(asked | {"page": str(number)})}>; rel="{rel}"'
         for rel, number in pages.items()
         if 1 <= number <= last
     ]

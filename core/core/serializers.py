@@ -19,6 +19,7 @@ from core.site import current_site
 
 __all__ = [
     "INT64",
+    "QUERY_DIGITS",
     "Attribute",
     "EpochSeconds",
     "JSONBoolean",
@@ -30,7 +31,8 @@ __all__ = [
 ]
 
 INT64: Final = 2**63 - 1
-QUERY_NUMBER: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+QUERY_DIGITS: Final = 18  # of a number in a query, so that it is within 64 bits
+QUERY_NUMBER: Final = re.compile(rf"-?[0-9]{{1,{QUERY_DIGITS}}}", re.ASCII)
 MAX_DEPTH: Final = 5  # objects in objects; the rules of nesting keep every answer far above it
 
 

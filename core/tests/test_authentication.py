@@ -19,7 +19,7 @@ HOOK = """
 
     @hookimpl
     def authenticate_request(request):
-        ticket = request.args.get("ticket")
+        ticket = request.headers.get("X-Ticket")
         if ticket == "bad":
             raise Unauthenticated
         return Claim(int(ticket), ["api_keys_view"]) if ticket else None
@@ -182,7 +182,7 @@ def test_an_expired_key_leaves_a_word_in_the_log(sample, site, freeze_time):
 
 @pytest.fixture
 def ticketed(make_plugin, make_site):
-    """A site whose plugin takes ``?ticket=<id of a user>`` for a credential."""
+    """A site whose plugin takes ``X-Ticket: <id of a user>`` for a credential."""
     make_plugin("tickets", hooks=HOOK)
     app = make_site("tickets", tables=True)
     with app.app_context():
@@ -198,17 +198,21 @@ def ticketed(make_plugin, make_site):
 
 def test_what_a_plugin_knows_is_cut_down_to_its_scope_and_the_account(ticketed):
     client = ticketed.test_client()
+
+    def get(path, ticket, **more):
+        return client.get(path, headers={"X-Ticket": ticket, **more})
+
     assert client.get("/users/me").status_code == 401
-    assert client.get("/users/me?ticket=1").json["response"]["username"] == "ann"
-    effective = client.get("/api_keys/current?ticket=1").json["response"]
+    assert get("/users/me", "1").json["response"]["username"] == "ann"
+    effective = get("/api_keys/current", "1").json["response"]
     assert effective == {"key": None, "effective_permissions": ["api_keys_view"]}
-    assert client.get("/users/2?ticket=1").json["error"]["code"] == "key_scope"
-    assert client.get("/users/me?ticket=99").status_code == 401
-    assert client.get("/users/me?ticket=bad").status_code == 401
-    header = {"Authorization": f"Token {ticketed.key}"}
-    assert client.get("/users/me?ticket=1", headers=header).json["response"]["username"] == "bob"
+    assert get("/users/2", "1").json["error"]["code"] == "key_scope"
+    assert get("/users/me", "99").status_code == 401
+    assert get("/users/me", "bad").status_code == 401
+    key = f"Token {ticketed.key}"
+    assert get("/users/me", "1", Authorization=key).json["response"]["username"] == "bob"
     with ticketed.app_context():
         db.session.get(User, 1).enabled = False
         db.session.commit()
-    answer = client.get("/users/me?ticket=1")
+    answer = get("/users/me", "1")
     assert (answer.status_code, answer.json["error"]["code"]) == (403, "account_disabled")

@@ -45,6 +45,7 @@ def change(sample):
         "Token",
         "Token ",
         "Token short",
+        "Token\tshort",
         f"Token {KEY_OF_USER_1} more",
         f"Token {KEY_OF_USER_1}x",
         f"Token {KEY_OF_USER_1[:-1]}",

@@ -19,6 +19,53 @@ def test_the_description_is_valid(spec):
     assert spec["openapi"] == "3.1.0"
 
 
+def test_no_two_paths_are_one_to_a_reader_of_the_description(spec):
+    names = [re.sub(r"{\w+}", "{}", path) for path in spec["paths"]]
+    assert len(names) == len(set(names))
+
+
+def unlimited(schema, where, schemas):
+    """The places in a description of input that say neither what they hold nor how much of it."""
+    if "$ref" in schema:
+        schema = schemas[schema["$ref"].rpartition("/")[2]]
+    kinds = schema.get("type", "nothing")
+    limits = {
+        "string": {"maxLength", "enum"},
+        "integer": {"maximum", "enum"},
+        "array": {"maxItems"},
+        "object": {"maxProperties", "properties"},
+        "boolean": {"type"},
+    }
+    for kind in {kinds} if isinstance(kinds, str) else set(kinds) - {"null"}:
+        if not limits.get(kind, set()) & set(schema):
+            yield where
+    for key, inner in schema.get("properties", {}).items():
+        yield from unlimited(inner, f"{where}.{key}", schemas)
+    if "items" in schema:
+        yield from unlimited(schema["items"], f"{where}[]", schemas)
+
+
+def test_everything_that_core_takes_has_a_limit(app):
+    spec = app.test_client().get("/api/spec.json").json
+    found = []
+    for path, operations in spec["paths"].items():
+        for method in operations.keys() - {"parameters"}:
+            taken = {one["name"]: one["schema"] for one in operations[method].get("parameters", [])}
+            body = operations[method].get("requestBody", {"content": {}})
+            taken |= {media: content["schema"] for media, content in body["content"].items()}
+            for name, schema in taken.items():
+                found += unlimited(schema, f"{method} {path} {name}", spec["components"]["schemas"])
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{}, {"type": "string"}, {"type": ["integer", "null"]}, {"type": "array", "maxItems": 1, "items": {}}],
+)
+def test_what_has_no_limit_is_found(schema):
+    assert list(unlimited({"type": "object", "properties": {"x": schema}}, "body", {})) != []
+
+
 def test_every_rule_and_method_is_described(sample, spec):
     for rule in sample.url_map.iter_rules():
         path = VARIABLE.sub(r"{\g<name>}", rule.rule)

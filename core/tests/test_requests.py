@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from core.conftest import KEY_OF_USER_1
+
 
 @pytest.fixture
 def site(sample):
@@ -74,6 +76,39 @@ def test_json_that_cannot_be_meant_is_400(site, body):
     answer = site.post("/sample/things", data=body)
     assert (answer.status_code, answer.json["error"]["code"]) == (400, "validation_failed")
     assert answer.json["response"].startswith("Invalid data: ")
+
+
+def test_a_text_that_cannot_be_stored_is_named(site):
+    body = b'{"name": "a", "more": [{"x": "\\u0000"}]}'
+    assert list(site.post("/sample/things", data=body).json["error"]["details"]) == ["more"]
+    assert list(site.get("/sample/things?tags=%00").json["error"]["details"]) == ["tags"]
+
+
+def test_a_large_body_of_mistakes_does_not_come_back_larger(site, client):
+    """The first few are named; those of a list that is too long are not even looked at."""
+    for path, body in (
+        ("/sample/things", b"{" + b",".join(b'"%d":0' % number for number in range(100_000)) + b"}"),
+        ("/sample/things", b'{"%s": 1}' % (b"x" * 100_000)),
+        ("/sample/things?" + "&".join(f"k{number}=1" for number in range(1000)), b""),
+        ("/api_keys", b'{"permissions": [' + b"[]," * 100_000 + b"0]}"),
+    ):
+        answer = site.open(path, method="POST" if body else "GET", data=body)
+        assert (answer.status_code, answer.json["error"]["code"]) == (400, "validation_failed")
+        assert len(answer.data) < 5000
+        assert len(answer.json["error"]["details"]) <= 20
+    assert answer.json["error"]["details"] == {"permissions": ["Longer than maximum length 1000."]}
+
+
+def test_what_a_route_does_not_take_is_refused_by_name(sample, site, client_of):
+    known = client_of(KEY_OF_USER_1)
+    for answer in (known.get("/users/me?colour=1"), known.delete("/sessions/current", json={"colour": 1})):
+        assert (answer.status_code, answer.json["error"]["details"]) == (400, {"colour": ["Unknown field."]})
+    assert known.delete("/sessions/current", data=b"[]").status_code == 400
+    assert known.delete("/sessions/current", data=b"{}").status_code == 404
+    # Who may not call it learns nothing of what it takes.
+    assert known.get("/sample/hidden?colour=1").status_code == 404
+    assert known.get("/users/1?colour=1").status_code == 403
+    assert site.get("/users/me?colour=1").status_code == 401
 
 
 def test_emoji_and_deep_enough_values_come_back_as_they_went(site):

@@ -7,6 +7,8 @@ import pytest
 
 from core.conftest import KEY_OF_USER_1, add_permissions
 from core.logs import Formatter
+from core.openapi import VARIABLE
+from core.requests import route_info
 
 
 @pytest.fixture
@@ -83,6 +85,35 @@ def test_an_unknown_route_looks_like_a_hidden_one_to_strangers(sample, site, kno
         assert known.get(path).json["response"] == "Resource does not exist."
     add_permissions(sample, "sample_look")
     assert known.get("/sample/hidden").json["response"] == "seen"
+
+
+def test_strangers_cannot_tell_a_route_from_none_by_any_method(sample, site):
+    """Except where some method is open to all."""
+    adapter = sample.url_map.bind("localhost")
+    hidden = 0
+    for rule in sample.url_map.iter_rules():
+        path = VARIABLE.sub("7", rule.rule)
+        rules = [adapter.match(path, way, return_rule=True)[0] for way in adapter.allowed_methods(path)]
+        if not any(route_info(sample.view_functions[rule.endpoint]).public for rule in rules):
+            hidden += 1
+            for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"):
+                answers = [site.open(where, method=method) for where in (path, "/nothing")]
+                assert {answer.status_code for answer in answers} == {401}, (method, path)
+                assert len({answer.headers.get("Allow") for answer in answers}) == 1
+    assert hidden > 20
+
+
+def test_a_number_in_a_path_is_written_in_one_way(sample, known):
+    add_permissions(sample, "users_view")
+    assert known.get("/users/2").status_code == 200
+    for other in ("٢", "२", "+2", "2.0", "0x2"):
+        assert known.get(f"/users/{other}").status_code == 404
+
+
+def test_addresses_of_pages_have_the_prefix_of_the_proxy(sample, known):
+    add_permissions(sample, "users_view")
+    link = known.get("/users?limit=25", environ_overrides={"SCRIPT_NAME": "/data"}).headers["Link"]
+    assert link.startswith("</data/users?limit=25&page=1>")
 
 
 def test_a_wrong_method_says_which_are_right(known):

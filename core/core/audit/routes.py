@@ -10,7 +10,7 @@ from core.audit.serializers import AuditQuery, EventSchema
 from core.blueprint import Blueprint
 from core.permissions import CorePermissions as P
 from core.requests import query, require_permission, returns
-from core.responses import add_page_headers, json_response
+from core.responses import add_page_headers, json_response, own_address
 
 __all__ = ["bp"]
 
@@ -31,5 +31,5 @@ def list_events(args: dict[str, Any]) -> Response:
         return add_page_headers(answer, total=services.count_events(**wanted), page=page, limit=limit)
     if len(events) == limit:
         further = request.args.to_dict() | {"limit": str(limit), "after": str(events[-1].id)}
-        answer.headers["Link"] = f'<{request.path}?{urlencode(further)}>; rel="next"'
+        answer.headers["Link"] = f'<{own_address()}?{urlencode(further)}>; rel="next"'
     return answer

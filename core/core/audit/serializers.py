@@ -30,7 +30,9 @@ class EventSchema(Schema):
 class AuditQuery(PageQuery):
     """Which events are listed. ``since`` and ``until`` are seconds since 1970, and both are included."""
 
-    name = fields.String(validate=validate.Regexp(r"[a-z0-9_.-]{0,64}\*?\Z", error="Not a name."))
+    name = fields.String(
+        validate=[validate.Length(max=65), validate.Regexp(r"[a-z0-9_.-]*\*?\Z", error="Not a name.")]
+    )
     actor = fields.String(validate=validate.Length(1, 32))
     target = fields.String(validate=validate.Length(1, 128))
     request_id = fields.String(validate=validate.Length(1, 64))

@@ -27,7 +27,7 @@ __all__ = ["bp"]
 # What is read of a body that was refused, so that its sender, who writes before he reads, hears why. Of a
 # longer one the server reads no more and closes the connection.
 DRAIN_BYTES = 8 * 2**20
-_BYTES = {"type": "string", "format": "binary"}
+_BYTES = {"type": "string", "contentMediaType": "application/octet-stream"}
 
 # Not counted: who holds ten thousand links was counted when they were made, and uses twenty at a time.
 bp = Blueprint("blobs", __name__, url_prefix="/blobs", envelope=False, auth_schemes=(), rate_limits=None)

@@ -21,13 +21,14 @@ INT32 = 2**31 - 1
 PERMISSIONS_MAX = 1000  # names in one request; a site has some dozens
 CLASSES_MAX = 100  # secondary classes of one user
 NAME_MAX = 24  # characters, in lower case too: some letters grow
+LONGEST = 4096  # characters of a password that is looked at at all
 
 
 def _is_class_name(name: str) -> None:
     if not name.strip() or name != name.strip():
         raise ValidationError("A name neither begins nor ends with a blank.")
-    if len(name.lower()) > NAME_MAX:
-        raise ValidationError(f"Longer than maximum length {NAME_MAX}.")
+    if len(name) <= NAME_MAX < len(name.lower()):
+        raise ValidationError(f"Longer than maximum length {NAME_MAX} in lower case.")
 
 
 def _changes(*, required: bool = False) -> fields.Dict:
@@ -44,7 +45,7 @@ class UserChanges(Schema):
     """What is to be changed of an account. Zero is a value; what is not there stays as it is."""
 
     email = fields.String(validate=validate.Length(1, 255))
-    password = fields.String()
+    password = fields.String(validate=validate.Length(max=LONGEST))
     uploaded = JSONInteger(validate=validate.Range(0, INT64))
     downloaded = JSONInteger(validate=validate.Range(0, INT64))
     invites = JSONInteger(validate=validate.Range(0, INT32))
@@ -70,7 +71,7 @@ class UserClassSerializer(Serializer):
 class CreateClass(Schema):
     """A new class. ``secondary`` says of which kind."""
 
-    name = fields.String(required=True, validate=_is_class_name)
+    name = fields.String(required=True, validate=[validate.Length(1, NAME_MAX), _is_class_name])
     permissions = fields.List(
         fields.String(validate=validate.Length(1, 64)),
         required=True,
@@ -118,7 +119,10 @@ class ExplainQuery(Schema):
     object = fields.String(
         data_key="object",
         attribute="thing",
-        validate=validate.Regexp(r"[a-z0-9_]{1,64}:[0-9]{1,18}\Z", error="Not of the form kind:id."),
+        validate=[
+            validate.Length(max=83),
+            validate.Regexp(r"[a-z0-9_]{1,64}:[0-9]{1,18}\Z", error="Not of the form kind:id."),
+        ],
     )
     level = fields.String(load_default="read", validate=validate.OneOf(["read", "write", "manage"]))
 

@@ -27,6 +27,7 @@ __all__ = [
     "Credentials",
     "InviteQuery",
     "InviteSerializer",
+    "LoginQuery",
     "NewApiKey",
     "NewInviteSchema",
     "OwnerQuery",
@@ -127,11 +128,15 @@ class UserQuery(PageQuery):
 class RegistrationSchema(Schema):
     """Who wants to register."""
 
-    username = fields.String(required=True)
-    password = fields.String(required=True)
-    email = fields.String(required=True)
+    username = fields.String(required=True, validate=validate.Length(1, 32))
+    password = fields.String(required=True, validate=validate.Length(max=LONGEST))
+    email = fields.String(required=True, validate=validate.Length(1, 255))
     # Of any type here: what is wrong with a code is said in words of its own, after all the rest.
-    code = fields.Raw(load_default=None, allow_none=True, metadata={"type": "string"})
+    code = fields.Raw(
+        load_default=None,
+        allow_none=True,
+        metadata={"type": "string", "minLength": 24, "maxLength": 24},
+    )
 
 
 class Dead(fields.Boolean):
@@ -168,7 +173,7 @@ class InviteQuery(PageQuery):
 class NewInviteSchema(Schema):
     """Whom an invite is for."""
 
-    email = fields.String(required=True)
+    email = fields.String(required=True, validate=validate.Length(1, 255))
 
 
 class SessionSerializer(Schema):
@@ -195,6 +200,12 @@ class RevokeQuery(OwnerQuery):
     """Whose keys, and whether the one that asks stays."""
 
     keep_current = QueryBoolean(load_default=False)
+
+
+class LoginQuery(Schema):
+    """Where to go after signing in."""
+
+    next = fields.String(load_default="", validate=validate.Length(max=LONGEST))
 
 
 class Credentials(Schema):

@@ -51,6 +51,7 @@ def get_key(key_hash: str) -> Response:
 @require_permission(P.API_KEYS_VIEW)
 @query(ApiKeyQuery())
 @returns(200, ApiKeySerializer(many=True))
+@returns(404, None, "There is no such user.")
 def list_keys(args: dict[str, Any]) -> Response:
     """Keys and sessions of a user, newest first. Those of others need `api_keys_view_others`."""
     user_id = _user_of(args, P.API_KEYS_VIEW_OTHERS)
@@ -96,6 +97,7 @@ def revoke_key(key_hash: str) -> Response:
 @require_permission(P.API_KEYS_REVOKE)
 @query(RevokeQuery())
 @returns(200, TEXT)
+@returns(404, None, "There is no such user.")
 def revoke_keys(args: dict[str, Any]) -> Response:
     """Revoke all keys and sessions of a user, also the one that asks."""
     user = services.get_user(_user_of(args, P.API_KEYS_REVOKE_OTHERS))

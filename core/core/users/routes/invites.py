@@ -21,6 +21,7 @@ bp = Blueprint("invites", __name__, url_prefix="/invites")
 @require_permission(P.INVITES_VIEW)
 @query(InviteQuery())
 @returns(200, InviteSerializer(many=True))
+@returns(404, None, "There is no such user.")
 def list_invites(args: dict[str, Any]) -> Response:
     """Your invites that can still be used, newest first; with ``invites_view_others`` another user's."""
     invites, total = services.list_invites(current_identity(), **args)

@@ -37,6 +37,7 @@ def list_permissions(args: dict[str, Any]) -> Response:
 @require_permission(P.PERMISSIONS_MODIFY)
 @query(ExplainQuery())
 @returns(200, Explanation())
+@returns(404, None, "There is no such user, or no such key of that user.")
 def explain(args: dict[str, Any]) -> Response:
     """Why a user may do something, or may not."""
     return json_response(Explanation().dump(services.explain(**args)))

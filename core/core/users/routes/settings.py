@@ -23,6 +23,7 @@ bp = Blueprint("user_settings", __name__, url_prefix="/users/settings")
 @query(OwnerQuery())
 @body(SettingsBody())
 @returns(200, {"type": "string"})
+@returns(404, None, "There is no such user.")
 def edit_settings(args: dict[str, Any], data: dict[str, Any]) -> Response:
     """Change the password; every other key and session ends. Another user's needs `users_moderate`."""
     identity = current_identity()

@@ -9,11 +9,12 @@ from core import cookies
 from core.blueprint import Blueprint
 from core.errors import NotFound, PulsarError, Unauthenticated, UnsupportedMedia
 from core.identity import SESSION, current_identity, identity_of
-from core.requests import body, login_required, public, returns
+from core.openapi import HTML
+from core.requests import body, login_required, public, query, returns
 from core.responses import json_response
 from core.site import current_site
 from core.users import services
-from core.users.serializers import Credentials, SessionSerializer
+from core.users.serializers import Credentials, LoginQuery, SessionSerializer
 
 __all__ = ["bp"]
 
@@ -27,15 +28,18 @@ bp = Blueprint("sign_in", __name__, template_folder="../templates")
 
 @bp.get("/login")
 @public
-@returns(200, None, "An HTML page.")
-def get_login() -> Response:
+@query(LoginQuery())
+@returns(200, HTML, "A page.")
+def get_login(args: dict[str, Any]) -> Response:
     """The page on which people sign in, or out. `next` is where they go afterwards, a path of this site."""
-    return _page(request.args.get("next", ""))
+    return _page(args["next"])
 
 
 @bp.post("/login")
 @public
 @returns(303, None, "Signed in.")
+@returns(401, HTML, "The page again: name or password is wrong.")
+@returns(403, HTML, "The page again: the account is disabled, or the form is not of this browser.")
 def post_login() -> Response:
     """Sign in by the form of the page."""
     form = request.form
@@ -84,6 +88,7 @@ def create_session(data: dict[str, Any]) -> Response:
 @bp.get("/sessions/current")
 @login_required
 @returns(200, SessionSerializer())
+@returns(404, None, "The caller came by something else.")
 def get_session() -> Response:
     """The session of this request."""
     return json_response(_session())
@@ -92,6 +97,7 @@ def get_session() -> Response:
 @bp.delete("/sessions/current")
 @login_required
 @returns(200, {"type": "string"})
+@returns(404, None, "The caller came by something else.")
 def delete_session() -> Response:
     """Sign out."""
     _session()
