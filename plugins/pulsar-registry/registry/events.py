@@ -10,6 +10,10 @@ class RegistryEvents(EventsEnum):
 
     PACKAGE_CREATED = "registry.package.created", "A package was made, by its first push."
     PACKAGE_PUSHED = "registry.package.pushed", "A revision was pushed, perhaps one that was there already."
+    PACKAGE_INSTALLED = (
+        "registry.package.installed",
+        "Somebody was given a revision and links to its objects.",
+    )
     PACKAGE_DELETED = "registry.package.deleted", "A package was deleted with all its revisions."
     PACKAGE_PREVIEWED = "registry.package.previewed", "Somebody looked at the preview of a revision."
     ACCESS_CHANGED = "registry.access.changed", "A package was shared, or is shared no longer."

@@ -4,10 +4,11 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate
 
-from core.serializers import INT64
+from core.serializers import INT64, QueryInteger
 from registry.manifest import is_digest
 
 __all__ = [
+    "AuditQuery",
     "CredentialsSchema",
     "DiffQuery",
     "FetchSchema",
@@ -143,3 +144,10 @@ class CredentialsSchema(Schema):
 
     username = fields.String(required=True, validate=validate.Length(max=MAX_CREDENTIAL))
     password = fields.String(required=True, validate=validate.Length(max=MAX_CREDENTIAL))
+
+
+class AuditQuery(Schema):
+    """How many events, and of which event only predecessors."""
+
+    limit = QueryInteger(load_default=1000, validate=validate.Range(1, 10_000))
+    before = QueryInteger(load_default=None, validate=validate.Range(1))

@@ -28,8 +28,8 @@ def test_a_push_makes_a_package_once(people, log, public_site):
     again = people.ann.push("ann/p", {"a": b"2"})
     assert log() == [
         ("package.created", "ann", {"shared": ["public"]}),
-        ("package.pushed", "ann", {"hash": first}),
-        ("package.pushed", "ann", {"hash": again}),
+        ("package.pushed", "ann", {"hash": first, "public": True, "subpath": ""}),
+        ("package.pushed", "ann", {"hash": again, "public": False, "subpath": ""}),
     ]
 
 

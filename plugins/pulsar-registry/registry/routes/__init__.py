@@ -4,6 +4,7 @@ from core.blueprint import BARE, Blueprint
 from registry.errors import format_error
 from registry.routes import (
     access,
+    admin,
     capabilities,
     client_log,
     diffs,
@@ -14,6 +15,7 @@ from registry.routes import (
     previews,
     revisions,
     sign_in,
+    site,
     statistics,
     tags,
     versions,
@@ -38,6 +40,7 @@ bp = Blueprint(
 
 for module in (
     access,
+    admin,
     capabilities,
     client_log,
     diffs,
@@ -48,6 +51,7 @@ for module in (
     previews,
     revisions,
     sign_in,
+    site,
     statistics,
     tags,
     versions,

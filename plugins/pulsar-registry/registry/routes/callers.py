@@ -1,12 +1,22 @@
 """As whom a caller may read."""
 
+from typing import Final
+
 from flask import current_app
 
-from core.errors import Unauthenticated
+from core.errors import Forbidden, Unauthenticated
 from core.identity import ANONYMOUS, Identity, current_identity
 from registry.permissions import RegistryPermissions as P
 
-__all__ = ["reader"]
+__all__ = ["reader", "require_admin"]
+
+ADMINS_ONLY: Final = "Must be authenticated as an admin to use this endpoint."
+
+
+def require_admin(permission: str) -> None:
+    """:raises Forbidden: unless the caller has ``permission``, which is one of administrators."""
+    if not current_identity().can(permission):
+        raise Forbidden(ADMINS_ONLY)
 
 
 def reader() -> Identity:

@@ -56,9 +56,10 @@ def push_part(owner: str, name: str, path: str, data: dict[str, Any]) -> Any:
     are made, what was at the path is replaced. With ``dry_run`` the answer is where the objects go.
     """
     dry_run = data.pop("dry_run")
-    asked = pushes.Push(owner, name, "", **data)
+    path = path.strip("/")
+    asked = pushes.Push(owner, name, "", subpath=path, **data)
     identity = current_identity()
-    names = path.strip("/").split("/")
+    names = path.split("/")
     tree = subpushes.check_subpush(identity, asked, names, dry_run=dry_run)
     if dry_run:
         return _upload_urls(identity, asked, tree)

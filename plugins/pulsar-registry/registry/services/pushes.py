@@ -59,6 +59,7 @@ class Push:
     description: str = ""
     is_public: bool = False
     is_team: bool = False
+    subpath: str = ""  # what of it was sent, where that was a part
 
     @property
     def opened(self) -> list[str]:
@@ -213,7 +214,13 @@ def _write(identity: Identity, push: Push, tree: Tree, stored: str, readme: Text
     package.updated_at = moment
     if push.description:
         package.description = push.description
-    emit(RegistryEvents.PACKAGE_PUSHED, target=f"package:{push.owner}/{push.name}", hash=push.digest)
+    emit(
+        RegistryEvents.PACKAGE_PUSHED,
+        target=f"package:{push.owner}/{push.name}",
+        hash=push.digest,
+        public=push.is_public,
+        subpath=push.subpath,
+    )
     db.session.flush()
     if is_new and find_parquet(push.contents):
         statistics.ask_for(revision.id)

@@ -10,9 +10,11 @@ from sqlalchemy.orm import aliased
 
 from core.db import db
 from core.errors import NotFound, Unavailable
+from core.events import emit
 from core.identity import Identity
 from core.storage.models import Blob
 from core.users.models import User
+from registry.events import RegistryEvents
 from registry.manifest import NoSuchNode, find_node, find_objects
 from registry.models import LogEntry, PackageObject, Revision, Tag, Version
 from registry.services.packages import Seen, find_package, get_package
@@ -113,7 +115,10 @@ def get_revision(
         ``Invalid subpath: ...``
     """
     found = describe(identity, owner, name, digest)
-    return Installable(found.times, *_open(found.revision.tree, path, meta_only))
+    opened = _open(found.revision.tree, path, meta_only)
+    target = f"package:{owner}/{name}"
+    emit(RegistryEvents.PACKAGE_INSTALLED, target=target, hash=digest, subpath=path, meta_only=meta_only)
+    return Installable(found.times, *opened)
 
 
 def _open(blob: str, path: str, meta_only: bool) -> tuple[StoredTree | None, Any, dict[str, int]]:
