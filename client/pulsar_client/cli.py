@@ -29,6 +29,7 @@ COMMANDS = {
     "ls": "List local packages, or those of an owner on the site.",
     "log": "Show the pushes of a package, newest first.",
     "diff": "Show what differs between two revisions on the site.",
+    "url": "Show a link to a file of a package on the site.",
     "access": "Show and change who may read a package.",
     "verify": "Hash the local blobs of a package again.",
 }

@@ -23,7 +23,7 @@ from pulsar_client.verify import VerifyResult
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
-    from pulsar_client import comparison, http, registry
+    from pulsar_client import comparison, http, links, registry
     from pulsar_client import export as exporting
     from pulsar_client import install as installing
     from pulsar_client import push as pushing
@@ -36,6 +36,7 @@ else:
     comparison = LazyModule("pulsar_client.comparison")
     exporting = LazyModule("pulsar_client.export")
     http = LazyModule("pulsar_client.http")
+    links = LazyModule("pulsar_client.links")
     installing = LazyModule("pulsar_client.install")
     pushing = LazyModule("pulsar_client.push")
     registry = LazyModule("pulsar_client.registry")
@@ -218,6 +219,11 @@ class Client:
     def diff(self, package: str, old: str, new: str = "latest") -> "Comparison":
         """What differs between two revisions on the site: tags, versions, or (shortened) digests."""
         return comparison.compare(self.registry.http, parse_handle(package), old, new)
+
+    def find_link(self, entry: str, *, revision: str = "latest", fragment: int | None = None) -> str:
+        """A link to ``owner/name/sub/path`` on the site, good without a key until it ends."""
+        handle = parse_handle(entry, with_path=True)
+        return links.find_link(self.registry.http, handle, revision, fragment)
 
     def verify(self, package: str) -> VerifyResult:
         """Hash the blobs of the latest local revision again; damaged ones are taken out of the store."""

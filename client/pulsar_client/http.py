@@ -86,12 +86,14 @@ class Http:
         body: bytes | Body | None = None,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
+        follow: bool = True,
         allowed: frozenset[int] = frozenset(),
     ) -> requests.Response:
         """The streamed answer to one request; the caller closes it.
 
         :param path: below the site's URL; with ``signed`` also a full URL.
         :param signed: the URL carries its own permission; our key is not sent, for it may lead elsewhere.
+        :param follow: go where the answer leads; otherwise the caller sees that answer.
         :param allowed: error statuses that the caller wants to see rather than an exception.
         :raises SiteError: for an error answer, after retries when the site was busy.
         :raises ConnectionFailed: if there was none.
@@ -105,7 +107,8 @@ class Http:
             last = attempt == RETRIES
             try:
                 response = self._session.request(
-                    method, url, data=body, headers=sent, params=query, stream=True, timeout=TIMEOUT
+                    method, url, data=body, headers=sent, params=query, stream=True, timeout=TIMEOUT,
+                    allow_redirects=follow,
                 )  # fmt: skip
             except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:
                 raise ProtocolError(

@@ -41,6 +41,8 @@ class Site:
         self.forget_range = False
         self.fail_after_packs = None  # accept so many packs, then answer 500
         self.changes, self.diff, self.compared = [], {}, []  # what a comparison says, and was asked for
+        self.linked = []  # what links were asked for
+        self.send_at_once = False  # bytes instead of a link
         self.lock = threading.Lock()
 
     def count(self, pattern):
@@ -230,6 +232,17 @@ class Handler(BaseHTTPRequestHandler):
         head = {"from": "0" * 64, "to": "1" * 64, "summary": {"added": 3, "moved": 0}, "bytes": {"new": 2048}}
         self.answer(200, head | {"changes": changes} | self.site.diff)
 
+    def get_object(self, owner, name, revision, path, body, query):
+        self.site.linked.append((owner, name, unquote(revision), unquote(path), query))
+        tree = self.site.trees.get((f"{owner}/{name}", self.site.latest.get(f"{owner}/{name}")))
+        if tree is None or (path := unquote(path)) not in tree["children"]:
+            self.answer(404, {"message": "There is no such file", "code": "not_found"})
+        elif self.site.send_at_once:
+            self.answer(200, b"bytes")
+        else:
+            digest = tree["children"][path]["hashes"][0]
+            self.answer(302, b"", {"Location": f"/blob/{digest}?sig=1"})
+
     def get_packages(self, owner, body, query):
         names = sorted(name.split("/")[1] for name in self.site.access if name.startswith(f"{owner}/"))
         self.answer(200, {"packages": [{"name": n, "is_public": True, "is_team": False} for n in names]})
@@ -262,6 +275,7 @@ ROUTES = [
     ("PUT", f"/api/package/{P}/([0-9a-f]+)", Handler.put_package),
     ("GET", f"/api/package/{P}/([0-9a-f]+)", Handler.get_package),
     ("GET", f"/api/diff/{P}/([^/]+)/([^/]+)", Handler.get_diff),
+    ("GET", r"/api/object/(\w+)/(\w+)@([^/]+)/(.+)", Handler.get_object),
     ("GET", r"/api/package/(\w+)/", Handler.get_packages),
     ("PUT", f"/api/tag/{P}/(.+)", Handler.put_tag),
     ("GET", f"/api/tag/{P}/(.+)", Handler.get_tag),

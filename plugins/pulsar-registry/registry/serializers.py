@@ -11,6 +11,7 @@ __all__ = [
     "AuditQuery",
     "CredentialsSchema",
     "DiffQuery",
+    "DownloadQuery",
     "FetchSchema",
     "InstallQuery",
     "MissingSchema",
@@ -113,6 +114,12 @@ class DiffQuery(Schema):
 
     page = fields.Integer(load_default=1, validate=validate.Range(1, MAX_PAGE))
     limit = fields.Integer(load_default=1000, validate=validate.Range(1, MAX_CHANGES))
+
+
+class DownloadQuery(Schema):
+    """Which fragment of a table."""
+
+    fragment = fields.Integer(load_default=None, validate=validate.Range(0, INT64))
 
 
 class RecentQuery(Schema):

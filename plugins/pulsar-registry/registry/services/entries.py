@@ -11,7 +11,7 @@ from registry.services.packages import Seen, get_package
 from registry.services.references import LATEST, get_by_reference
 from registry.services.trees import load_tree
 
-__all__ = ["Entry", "get_entry", "open_revision", "split_handle"]
+__all__ = ["Entry", "get_entry", "no_such_entry", "open_revision", "split_handle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,11 @@ def open_revision(identity: Identity, owner: str, handle: str) -> tuple[Seen, Re
     return seen, get_by_reference(seen.package.id, reference)
 
 
+def no_such_entry(owner: str, handle: str, error: NoSuchNode) -> NotFound:
+    """What is answered when a path leads nowhere."""
+    return NotFound(f"There is no {str(error.args[0])[:100]!r} in {owner}/{handle}")
+
+
 def get_entry(identity: Identity, owner: str, handle: str, path: str) -> Entry:
     """The node at ``path``; the root for an empty one.
 
@@ -57,5 +62,5 @@ def get_entry(identity: Identity, owner: str, handle: str, path: str) -> Entry:
     try:
         node = find_node(root, path)
     except NoSuchNode as exc:
-        raise NotFound(f"There is no {str(exc.args[0])[:100]!r} in {owner}/{handle}") from None
+        raise no_such_entry(owner, handle, exc) from None
     return Entry(seen, revision, path, path.rpartition("/")[2] or seen.package.name, node, sizes)
