@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pulsar_client import provenance
 from pulsar_client.blobs import Blob
 from pulsar_client.files import require_space
 from pulsar_client.handles import Handle
@@ -64,19 +65,28 @@ class _Work:
 
 
 def build(
-    store: Store, package: Handle, paths: Sequence[Path], *, raw: bool, progress: Progress
+    store: Store,
+    package: Handle,
+    paths: Sequence[Path],
+    *,
+    raw: bool,
+    command: Sequence[str],
+    progress: Progress,
 ) -> BuildResult:
     """Make a revision of ``paths`` and let it be the local ``latest``.
 
     Nothing of it is visible until all of it is there; a build that fails leaves the old ``latest``.
 
     :param raw: keep every file as it is, tables too.
+    :param command: what was typed, for the provenance; empty if nothing was.
     :raises BuildError: if an input cannot be read; with file, line and column for a table.
     :raises NotEnoughSpace: before anything is read.
     """
     found = scan(paths)
     receipt = _BuildReceipt(store, package, paths, raw, found)
-    return receipt.find() or _build(store, package, found, receipt, raw=raw, progress=progress)
+    return receipt.find() or _build(
+        store, package, found, receipt, raw=raw, command=command, progress=progress
+    )
 
 
 def _build(
@@ -86,6 +96,7 @@ def _build(
     receipt: "_BuildReceipt",
     *,
     raw: bool,
+    command: Sequence[str],
     progress: Progress,
 ) -> BuildResult:
     works = [_Work(file, get_transform(file.name, raw=raw)) for file in found.list_files()]
@@ -102,7 +113,10 @@ def _build(
         finally:
             # Also after a failure: what was converted need not be converted again once the cause is gone.
             known.remember(_list_rows(todo))
+    parent = store.find_latest(package)
     digest = store.put_revision(package, _make_tree(found, works))
+    recipes = {_get_recipe(work.transform) for work in works if work.transform in TEXT_TABLES}
+    provenance.note(store, package, digest, parent=parent, command=command, recipes=recipes)
     size = sum(blob.size for blob in {work.blob for work in works if work.blob})
     result = BuildResult(package.package, digest, len(works), len(todo), size, found.skipped)
     if all(work.is_settled and (not work.reading or work.reading.seen == work.file.seen) for work in todo):

@@ -1,7 +1,7 @@
 """The Python interface: everything that the ``pulsar`` command does, for scripts and notebooks."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -130,28 +130,54 @@ class Client:
         paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
         raw: bool = False,
+        command: Sequence[str] = (),
     ) -> BuildResult:
-        """Make a revision from files or one folder. CSV and TSV become tables unless ``raw``."""
+        """Make a revision from files or one folder. CSV and TSV become tables unless ``raw``.
+
+        :param command: how you made it, if that can be said by a command; a push tells it to the site.
+        """
         listed = [paths] if isinstance(paths, str | os.PathLike) else paths
         return building.build(
             self.store,
             parse_handle(package),
             [Path(path) for path in listed],
             raw=raw,
+            command=command,
             progress=self._progress,
         )
 
     def push(
-        self, package: str, *, public: bool = False, team: bool = False, message: str = ""
+        self,
+        package: str,
+        *,
+        public: bool = False,
+        team: bool = False,
+        description: str = "",
+        message: str = "",
+        tag: str = "latest",
+        expect: str | None = None,
+        provenance: bool = True,
     ) -> "PushResult":
-        """Send the latest local revision to the site."""
+        """Send the latest local revision to the site; from the same moment on ``tag`` names it there.
+
+        :param description: what the package is.
+        :param message: what this revision is; the site's log shows it.
+        :param expect: the digest (or its first 6 or more characters) that ``tag`` must name until then, or
+            ``"none"`` if there must be no such tag. Otherwise nothing is pushed.
+        :param provenance: also tell how the revision was built: command, Git commit, the revision before.
+        :raises Conflict: if ``tag`` does not name what you expect.
+        """
         return pushing.push(
             self.store,
             self.registry,
             parse_handle(package),
             public=public,
             team=team,
+            description=description,
             message=message,
+            tag=tag,
+            expect=expect,
+            provenance=provenance,
             progress=self._progress,
         )
 

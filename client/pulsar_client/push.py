@@ -5,16 +5,25 @@ one upload each. After an interruption one pushes again: what was acknowledged i
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pulsar_client.errors import BadRequest, BlobDamaged, ConfigurationError, NotFound, ProtocolError
+from pulsar_client.errors import (
+    BadRequest,
+    BlobDamaged,
+    ConfigurationError,
+    Conflict,
+    NotFound,
+    ProtocolError,
+)
 from pulsar_client.handles import Handle
 from pulsar_client.manifest import dump, list_blobs
 from pulsar_client.packs import get_record_bytes, group_records, make_header
 from pulsar_client.progress import Progress
+from pulsar_client.provenance import recall
 from pulsar_client.receipts import Receipt
 from pulsar_client.registry import Registry
 from pulsar_client.store import Store
@@ -25,6 +34,7 @@ PACK_WORKERS = 3  # packs on their way at once; more only fill the same line
 UPLOAD_WORKERS = 3
 PLAIN_WORKERS = 16  # a plain registry costs two short requests per blob
 CHUNK_BYTES = 256 << 10
+SHORT_DIGEST = re.compile(r"[0-9a-f]{6,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +110,28 @@ def push(
     *,
     public: bool,
     team: bool,
+    description: str,
     message: str,
+    tag: str,
+    expect: str | None,
+    provenance: bool,
     progress: Progress,
 ) -> PushResult:
-    """Send the local ``latest`` and let it be the site's ``latest``.
+    """Send the local ``latest`` and let the site's ``tag`` name it.
 
     :raises NotInstalled: if there is no local ``latest``, or not all of its blobs.
     :raises BlobDamaged: if the local store's bytes are not what they were.
+    :raises Conflict: if ``tag`` does not name what is expected.
     """
     if public and team:
         raise ConfigurationError("A package is shared with the public or with the team: choose one.")
     digest = store.get_latest(package)
-    receipt = _PushReceipt(store, registry, package, digest)
+    more: dict[str, object] = {}
+    if expect is not None:
+        more["expect"] = _find_expected(registry, package, tag, expect)
+    receipt = _PushReceipt(store, registry, package, digest, tag)
     # Flags and messages have to arrive even when the data is there already.
-    if not (public or team or message) and receipt.is_current():
+    if not (public or team or description or message) and receipt.is_current():
         return PushResult(package.package, digest, 0, 0, True, None)
     root = store.get_tree(package, digest)
     plain = registry.get_capabilities().plain
@@ -123,9 +141,20 @@ def push(
         sent = _send_plain(store, registry, package, digest, tree, sizes, progress)
     else:
         sent = _send_missing(store, registry, sizes, progress)
-    answer = registry.put_package(package, digest, tree, sizes, public=public, team=team, message=message)
-    # A call of its own: a crash before it leaves the old latest in place, never half a package.
-    registry.put_tag(package, "latest", digest)
+    features = registry.get_capabilities().features
+    if "tag" in features:
+        more["tag"] = tag
+    if "provenance" in features:
+        more["message"] = message
+        more["provenance"] = recall(store, package, digest) if provenance else {}
+    else:
+        description = description or message
+    answer = _put(
+        registry, package, digest, tree, sizes, public=public, team=team, description=description, more=more
+    )
+    if "tag" not in features:
+        # A call of its own: a crash before it leaves the old tag in place, never half a package.
+        registry.put_tag(package, tag, digest)
     receipt.write(plain)
     page = answer.get("package_url")
     sent_bytes = sum(sizes[blob] for blob in sent)
@@ -134,19 +163,60 @@ def push(
     )
 
 
+def _find_expected(registry: Registry, package: Handle, tag: str, expect: str) -> str | None:
+    """The digest that ``expect`` means; None if there must be no such tag.
+
+    Asked before anything is sent. Whether it still holds when the tag moves, the site decides.
+    """
+    if "tag" not in registry.get_capabilities().features:
+        raise ConfigurationError("This site moves a tag without looking where it was: push without expect.")
+    wanted = expect.lower()
+    if wanted != "none" and not SHORT_DIGEST.fullmatch(wanted):
+        raise ConfigurationError(f"Expect a digest, 6 or more characters of it, or none: not {expect!r}.")
+    try:
+        found = registry.get_tag(package, tag).digest
+    except NotFound:
+        found = None
+    if found is None if wanted == "none" else found is not None and found.startswith(wanted):
+        return found
+    state = f"names {found[:12]}" if found else "does not exist"
+    raise Conflict(
+        f"The tag {tag!r} of {package.package} {state}: it is not where you expect it.", status=409
+    )
+
+
+def _put(
+    registry: Registry,
+    package: Handle,
+    digest: str,
+    tree: Mapping[str, object],
+    sizes: Mapping[str, int],
+    *,
+    more: Mapping[str, object],
+    **options: Any,
+) -> dict[str, Any]:
+    try:
+        return registry.put_package(package, digest, tree, sizes, more=more, **options)
+    except Conflict:
+        # The answer to a first attempt may have been lost, and that attempt have moved the tag.
+        if "expect" not in more or registry.get_tag(package, str(more["tag"])).digest != digest:
+            raise
+        return {}
+
+
 class _PushReceipt:
     """What was last pushed where, so that pushing it again costs one look at the site's tag.
 
     The top digest does not cover the system metadata, therefore the whole tree counts.
     """
 
-    def __init__(self, store: Store, registry: Registry, package: Handle, digest: str) -> None:
+    def __init__(self, store: Store, registry: Registry, package: Handle, digest: str, tag: str) -> None:
         self._receipt = Receipt(store, "pushed", registry.http.url, package.package)
         self._content = {"digest": digest, "tree": store.get_tree_digest(package, digest)}
-        self._registry, self._package = registry, package
+        self._registry, self._package, self._tag = registry, package, tag
 
     def is_current(self) -> bool:
-        """Whether the site's ``latest`` is what is to be pushed, and all of it is there and sound."""
+        """Whether the site's tag names what is to be pushed, and all of it is there and sound."""
         written = self._receipt.read()
         plain = written.pop("plain", False)
         if written != self._content:
@@ -154,7 +224,7 @@ class _PushReceipt:
         if plain:
             self._registry.get_capabilities()  # It decides how the key is sent.
         try:
-            tag = self._registry.get_tag(self._package, "latest", complete=True)
+            tag = self._registry.get_tag(self._package, self._tag, complete=True)
         except NotFound:
             return False
         return tag.digest == self._content["digest"] and tag.is_complete

@@ -6,7 +6,8 @@ Here the wire's words (hash, object) become ours (digest, blob).
 import gzip
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -58,6 +59,9 @@ class LogEntry:
     author: str
     tags: list[str]
     versions: list[str]
+    message: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)  # any JSON; see docs/client.md
+    entry: str | None = None  # hash of this entry, which covers that of the one before
 
 
 class Registry:
@@ -122,16 +126,21 @@ class Registry:
         dry_run: bool = False,
         public: bool = False,
         team: bool = False,
-        message: str = "",
+        description: str = "",
+        more: Mapping[str, Any] = MappingProxyType({}),
     ) -> dict[str, Any]:
-        """Push the tree of a revision; the blobs must be there unless ``dry_run``."""
+        """Push the tree of a revision; the blobs must be there unless ``dry_run``.
+
+        :param more: further keys of the body, of features that the site has: ``tag``, ``message`` ...
+        """
         body = {
             "dry_run": dry_run,
             "is_public": public,
             "is_team": team,
-            "description": message,
+            "description": description,
             "contents": tree,
             "sizes": sizes,
+            **more,
         }
         answer = self._send("PUT", f"/api/package/{package.package}/{digest}", body)
         if not isinstance(answer, dict):
@@ -244,8 +253,16 @@ def _parse_log_entry(entry: object) -> LogEntry:
     if not isinstance(entry, dict) or not isinstance(created, int | float):
         raise ProtocolError("The site's log has an entry without a time.")
     digest = _expect(entry, "hash", str)
+    provenance, hashed = entry.get("provenance"), entry.get("entry")
     return LogEntry(
-        digest, float(created), str(entry.get("author")), _texts(entry, "tags"), _texts(entry, "versions")
+        digest,
+        float(created),
+        str(entry.get("author")),
+        _texts(entry, "tags"),
+        _texts(entry, "versions"),
+        str(entry.get("message") or ""),
+        provenance if isinstance(provenance, dict) else {},
+        hashed if isinstance(hashed, str) else None,
     )
 
 

@@ -25,10 +25,11 @@ class Site:
     def __init__(self):
         self.key = "secret-key"
         self.plain = False  # answer like a Quilt 2 registry
-        self.features = ["missing", "pack", "fetch"]
+        self.features = ["missing", "pack", "fetch", "tag", "provenance"]
         self.blobs = {}
         self.trees = {}
         self.latest = {}
+        self.tags = {}  # (package, tag) -> digest, of other tags
         self.pushes = []
         self.access = {}
         self.requests = []  # "METHOD /path" of everything that arrived
@@ -39,6 +40,7 @@ class Site:
         self.spoil = {}  # digest -> bytes to send instead
         self.sizes = {}  # digest -> size to claim instead
         self.forget_range = False
+        self.lose_answer = False  # to a push that was done, once
         self.fail_after_packs = None  # accept so many packs, then answer 500
         self.changes, self.diff, self.compared = [], {}, []  # what a comparison says, and was asked for
         self.linked = []  # what links were asked for
@@ -189,9 +191,19 @@ class Handler(BaseHTTPRequestHandler):
         if not needed <= self.site.blobs.keys():
             self.answer(400, {"message": "Objects are missing."})
             return
+        if "tag" in pushed:
+            assert "tag" in self.site.features
+            if "expect" in pushed and self.find_tag(package, pushed["tag"]) != pushed["expect"]:
+                self.answer(409, {"message": "It is not where you expect it.", "code": "conflict"})
+                return
+            self.move_tag(package, pushed["tag"], digest)
         self.site.trees[package, digest] = pushed["contents"]
         self.site.pushes.append({**pushed, "hash": digest, "package": package})
         self.site.access.setdefault(package, ["demo"])
+        if self.site.lose_answer:
+            self.site.lose_answer = False
+            self.close_connection = True
+            return
         self.answer(200, {"package_url": f"http://site/packages/{package}", "package_hash": digest})
 
     def get_package(self, package, digest, body, query):
@@ -206,19 +218,29 @@ class Handler(BaseHTTPRequestHandler):
         sizes = {d: self.site.sizes.get(d, len(self.site.blobs[d])) for d in needed}
         self.answer(200, {"contents": tree, "sizes": sizes, "urls": {d: f"/blob/{d}?sig=1" for d in needed}})
 
+    def move_tag(self, package, tag, digest):
+        if tag == "latest":
+            self.site.latest[package] = digest
+        else:
+            self.site.tags[package, tag] = digest
+
+    def find_tag(self, package, tag):
+        return self.site.latest.get(package) if tag == "latest" else self.site.tags.get((package, tag))
+
     def put_tag(self, package, tag, body, query):
-        self.site.latest[package] = json.loads(body)["hash"]
+        self.move_tag(package, tag, json.loads(body)["hash"])
         self.answer(200, {})
 
     def get_tag(self, package, tag, body, query):
-        if tag != "latest" or package not in self.site.latest:
-            self.answer(404, {"message": f"Package {package} does not exist", "code": "not_found"})
+        if digest := self.find_tag(package, tag):
+            self.answer(200, {"hash": digest})
         else:
-            self.answer(200, {"hash": self.site.latest[package]})
+            self.answer(404, {"message": f"Package {package} does not exist", "code": "not_found"})
 
     def get_log(self, package, body, query):
         logs = [
             {"hash": push["hash"], "created": 1.5 + n, "author": "demo", "tags": None, "versions": ["1.0"]}
+            | {key: push[key] for key in ("message", "provenance") if key in push}
             for n, push in enumerate(self.site.pushes)
             if push["package"] == package
         ]

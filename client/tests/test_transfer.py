@@ -75,7 +75,7 @@ def test_a_push_with_a_message_is_made_even_if_nothing_else_changed(site, client
     again = client.push("demo/x", message="why", public=True)
 
     assert (again.unchanged, again.sent) == (False, 0)
-    assert site.pushes[-1]["description"] == "why"
+    assert site.pushes[-1]["message"] == "why"
     assert site.pushes[-1]["is_public"] is True
 
 

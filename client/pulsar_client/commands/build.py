@@ -24,7 +24,8 @@ def command(package: str, paths: tuple[str, ...], raw: bool) -> None:
       pulsar build demo/export --raw dump.csv notes.txt
     """
     with open_client() as client:
-        result = client.build(package, paths, raw=raw)
+        typed = ["pulsar", "build", *(["--raw"] if raw else []), package, *paths]
+        result = client.build(package, paths, raw=raw, command=typed)
     output = find_output()
     skipped = f", {result.skipped} hidden left out" if result.skipped else ""
     output.say(

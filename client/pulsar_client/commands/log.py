@@ -6,6 +6,8 @@ import click
 
 from pulsar_client.console import PulsarCommand, find_output, format_table, open_client
 
+MESSAGE_CHARACTERS = 60  # of a message's first line; --json has all of it
+
 
 @click.command(cls=PulsarCommand)
 @click.argument("package", metavar="OWNER/NAME")
@@ -24,6 +26,7 @@ def command(package: str) -> None:
             "time": datetime.fromtimestamp(entry.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
             "author": entry.author,
             "names": " ".join(entry.tags + entry.versions),
+            "message": entry.message.partition("\n")[0][:MESSAGE_CHARACTERS],
         }
         for entry in entries
     ]

@@ -28,6 +28,9 @@ class Config:
     REGISTRY_MAX_OBJECT_BYTES = Setting(
         5 * 2**30, "Largest object that is sent by a link.", "B", minimum=2**20
     )
+    REGISTRY_PROVENANCE_BYTES = Setting(
+        2**16, "Largest provenance of a push, as JSON. The log answers with all of them.", "B", minimum=0
+    )
     REGISTRY_MISSING_OBJECTS = Setting(
         10_000, "Objects in one call of /api/objects/missing or /api/objects/fetch.", "objects", minimum=1
     )

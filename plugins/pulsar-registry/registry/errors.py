@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from flask import Response, g, request
 
-from core.errors import BadRequest, NotFound, PulsarError, Unauthenticated, UnsupportedMedia
+from core.errors import BadRequest, Conflict, NotFound, PulsarError, Unauthenticated, UnsupportedMedia
 from core.responses import json_response
 
-__all__ = ["LISTED_OBJECTS", "WrongObjects", "format_error", "no_such_package"]
+__all__ = ["LISTED_OBJECTS", "TagMoved", "WrongObjects", "format_error", "no_such_package"]
 
 LISTED_OBJECTS: Final = 100  # digests that an error lists; who has more wrong knows what to do by then
 
@@ -26,6 +26,14 @@ class WrongObjects(BadRequest):
     def __init__(self, message: str, digests: Sequence[str], *, status: int = 400) -> None:
         super().__init__(message, details={"objects": list(digests[:LISTED_OBJECTS])})
         self.status = HTTPStatus(status)
+
+
+class TagMoved(Conflict):
+    """The tag does not name the revision that the caller expects."""
+
+    def __init__(self, tag: str, found: str | None) -> None:
+        words = f"names {found}" if found else "does not exist yet"
+        super().__init__(f"The tag {tag!r} {words}: it is not where you expect it.", details={"hash": found})
 
 
 def no_such_package(owner: str, name: str, *, anonymous: bool) -> NotFound:
@@ -46,6 +54,6 @@ def format_error(error: PulsarError) -> Response:
         "code": error.code,
         "request_id": g.get("request_id"),
     }
-    if isinstance(error, WrongObjects):
+    if isinstance(error, WrongObjects | TagMoved):
         body |= error.details or {}
     return json_response(body, status)

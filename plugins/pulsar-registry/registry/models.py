@@ -32,6 +32,7 @@ class Package(Base):
     # The name without case: Data and data are one name. Folding makes at most three characters of one.
     name_key: Mapped[str] = mapped_column(exact(192))
     description: Mapped[BigText]
+    log_head: Mapped[Digest | None]  # hash of the newest entry of the log; see registry.chain
     created_at: Mapped[Timestamp]
     updated_at: Mapped[Timestamp]
 
@@ -96,7 +97,7 @@ class PackageObject(Base):
 
 
 class LogEntry(Base):
-    """One push, of a new revision or of one that was there."""
+    """One push, of a new revision or of one that was there. Never changed; :mod:`registry.chain` shows it."""
 
     __tablename__ = "registry_log"
 
@@ -104,6 +105,11 @@ class LogEntry(Base):
     package_id: Mapped[int] = mapped_column(ForeignKey(_PACKAGE, ondelete="CASCADE"), index=True)
     digest: Mapped[Digest]  # top hash
     author_id: Mapped[int | None] = mapped_column(ForeignKey(_USER, ondelete="SET NULL"))
+    author: Mapped[Name]  # what the author was called then
+    message: Mapped[BigText]
+    provenance: Mapped[BigText]  # JSON, an object
+    previous: Mapped[Digest | None]  # hash of the entry before
+    entry: Mapped[Digest]  # hash of this one
     created_at: Mapped[Timestamp]
 
 

@@ -2,10 +2,13 @@
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate
+from flask import current_app
+from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
 
 from core.serializers import INT64, QueryInteger
+from registry.chain import dump
 from registry.manifest import is_digest
+from registry.names import is_tag
 
 __all__ = [
     "AuditQuery",
@@ -69,6 +72,27 @@ class Digests(fields.Field[list[str]]):
         return list(dict.fromkeys(value))
 
 
+class TagName(fields.String):
+    """The name of a tag."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str) or not is_tag(value):
+            raise ValidationError("Not the name of a tag: 1 to 64 printable characters without a slash.")
+        return value
+
+
+class Provenance(fields.Field[dict[str, Any]]):
+    """Where a revision comes from: any JSON object that is not large."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValidationError("Not an object.")
+        size, most = len(dump(value)), current_app.config["REGISTRY_PROVENANCE_BYTES"]
+        if size > most:
+            raise ValidationError(f"{size} bytes of JSON are more than {most}.")
+        return value
+
+
 class PushSchema(Schema):
     """A revision that is to be pushed. ``public`` is an old name of ``is_public``."""
 
@@ -78,6 +102,15 @@ class PushSchema(Schema):
     description = fields.String(required=True, validate=validate.Length(max=MAX_DESCRIPTION))
     contents = fields.Raw(required=True)
     sizes = Sizes(required=True)
+    tag = TagName()
+    expect = DigestField(allow_none=True)
+    message = fields.String(validate=validate.Length(max=MAX_DESCRIPTION))
+    provenance = Provenance()
+
+    @validates_schema
+    def _expects_a_tag(self, data: dict[str, Any], **_kwargs: Any) -> None:
+        if "expect" in data and "tag" not in data:
+            raise ValidationError("Without a tag there is nothing to expect.", "expect")
 
     @pre_load
     def _old_name(self, data: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:

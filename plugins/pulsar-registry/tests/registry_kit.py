@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import struct
+import threading
 from urllib.parse import urlsplit
 
 import pyarrow
@@ -98,3 +99,23 @@ class Person:
 
 def sizes_of(contents):
     return {sha(content): len(content) for content in contents}
+
+
+def run_at_once(*tasks):
+    """Run ``tasks`` in threads that start together; what each returned or raised."""
+    barrier = threading.Barrier(len(tasks))
+    results = [None] * len(tasks)
+
+    def run(index, task):
+        barrier.wait()
+        try:
+            results[index] = task()
+        except BaseException as exc:
+            results[index] = exc
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(tasks)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results

@@ -1,36 +1,15 @@
 """Many at once, and many things: no duplicates, nothing lost, no statement per thing."""
 
-import threading
 from collections import Counter
 
 import pytest
-from registry_kit import leaf, root, sha, sizes_of
+from registry_kit import leaf, root, run_at_once, sha, sizes_of
 from sqlalchemy import func, select
 
 from core.db import db
 from registry.models import LogEntry, Package, PackageObject, Revision
 
 THREADS, PUSHES = 6, 4
-
-
-def run_at_once(*tasks):
-    """Run ``tasks`` in threads that start together; what each returned or raised."""
-    barrier = threading.Barrier(len(tasks))
-    results = [None] * len(tasks)
-
-    def run(index, task):
-        barrier.wait()
-        try:
-            results[index] = task()
-        except BaseException as exc:
-            results[index] = exc
-
-    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(tasks)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
 
 
 def test_pushes_at_once_make_one_package_and_lose_nothing(people):

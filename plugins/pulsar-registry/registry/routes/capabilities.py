@@ -10,7 +10,7 @@ from core.requests import public, returns
 __all__ = ["bp"]
 
 PROTOCOL: Final = 2
-FEATURES: Final = ("missing", "pack", "fetch")
+FEATURES: Final = ("missing", "pack", "fetch", "tag", "provenance")
 
 bp = Blueprint("capabilities", __name__)
 
@@ -28,5 +28,6 @@ def get_capabilities() -> dict[str, Any]:
             "missing_objects": config["REGISTRY_MISSING_OBJECTS"],
             "pack_bytes": config["REGISTRY_PACK_BYTES"],
             "pack_object_bytes": config["REGISTRY_PACK_OBJECT_BYTES"],
+            "provenance_bytes": config["REGISTRY_PROVENANCE_BYTES"],
         },
     }

@@ -79,10 +79,13 @@ def get_package(identity: Identity, owner: str, name: str, *, lock: bool = False
     return seen
 
 
-def lock_package(session: Session, package_id: int) -> bool:
-    """Make every other change to the package wait until the transaction ends; False if it is gone."""
-    query = select(Package.id).where(Package.id == package_id).with_for_update()
-    return session.scalar(query) is not None
+def lock_package(session: Session, package_id: int) -> Package | None:
+    """Make every other change to the package wait until the transaction ends.
+
+    :returns: the package as it is now; None if it is gone.
+    """
+    query = select(Package).where(Package.id == package_id).with_for_update()
+    return session.scalar(query.execution_options(populate_existing=True))
 
 
 def require_owner(seen: Seen, refusal: str) -> Package:

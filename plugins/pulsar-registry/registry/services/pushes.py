@@ -7,8 +7,7 @@ the objects) is looked at again under that lock.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from flask import current_app
@@ -24,14 +23,15 @@ from core.users.models import User
 from registry.errors import WrongObjects
 from registry.events import RegistryEvents
 from registry.manifest import BadTree, Tree, check_tree, find_objects, find_parquet, find_readme, top_hash
-from registry.models import LogEntry, Package, PackageObject, Revision
-from registry.services import access, objects, statistics
+from registry.models import Package, PackageObject, Revision
+from registry.services import access, history, objects, statistics, tags
 from registry.services.packages import PACKAGE_NAME, Seen, find_package, lock_package
 from registry.services.readmes import Text, keep_text, read_text
-from registry.services.retrying import retrying
+from registry.services.retrying import Overtaken, retrying
 from registry.stored import pack_tree
 
 __all__ = [
+    "ANYTHING",
     "Push",
     "check_name",
     "check_push",
@@ -45,11 +45,17 @@ __all__ = [
 # Who cannot be written in a handle of the client cannot own a package.
 OWNER_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 RESERVED: Final = frozenset({"public", "team", "anonymous", "quilt"})
+ANYTHING: Final = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """What is to be pushed, and where."""
+    """What is to be pushed, and where.
+
+    :param tag: shall name the revision from the same moment on.
+    :param expect: top hash of what ``tag`` must name before; None: it must not be there yet.
+    :param message: what the log shall say of this push; ``provenance``: likewise, any JSON object.
+    """
 
     owner: str
     name: str
@@ -60,6 +66,15 @@ class Push:
     is_public: bool = False
     is_team: bool = False
     subpath: str = ""  # what of it was sent, where that was a part
+    tag: str | None = None
+    expect: str | None = ANYTHING
+    message: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def handle(self) -> str:
+        """``owner/name``."""
+        return f"{self.owner}/{self.name}"
 
     @property
     def opened(self) -> list[str]:
@@ -83,7 +98,7 @@ def check_push(identity: Identity, push: Push, *, dry_run: bool) -> Tree:
     tree = find_objects(push.contents)
     if not dry_run:
         check_sizes(push, tree)
-    check_target(identity, push)
+    _check_tag(check_target(identity, push), push)
     return tree
 
 
@@ -107,6 +122,11 @@ def check_sizes(push: Push, tree: Tree) -> None:
         raise BadRequest("Sizes don't match the hashes", code="wrong_sizes")
 
 
+def _check_tag(seen: Seen | None, push: Push) -> None:
+    if push.tag is not None and push.expect != ANYTHING:
+        tags.check_expected(None if seen is None else seen.package.id, push.tag, push.expect)
+
+
 def check_target(identity: Identity, push: Push) -> Seen | None:
     """The package, if it is there and ``identity`` may push to it; None if it may be created."""
     seen = find_package(identity, push.owner, push.name)
@@ -117,9 +137,8 @@ def check_target(identity: Identity, push: Push) -> Seen | None:
         raise Forbidden("Only the package owner can push private packages.")
     for name, is_open in ((access.PUBLIC, seen.is_public), (access.TEAM, seen.is_team)):
         if name in push.opened and not is_open:
-            handle = f"{push.owner}/{push.name}"
             raise Forbidden(
-                f"{handle} is private. To make it {name}, run `quilt access add {handle} {name}`."
+                f"{push.handle} is private. To make it {name}, run `quilt access add {push.handle} {name}`."
             )
     return seen
 
@@ -166,16 +185,23 @@ def iter_upload_urls(
 
 
 def push(identity: Identity, push: Push, tree: Tree) -> None:
-    """Make the revision, or give it another tree, and log the push.
+    """Make the revision, or give it another tree, log the push and move the tag: all of it or nothing.
 
     :raises WrongObjects: naming objects that are not here, not the caller's to name, or of another size.
+    :raises TagMoved: the tag does not name what is expected.
     """
     _check_objects(push.sizes, objects.proven(tree.objects, identity))
     # In the order of the tree, not in the sender's: the same tree shall be the same blob.
     sizes = {digest: push.sizes[digest] for digest in tree.objects}
-    stored = storage.store().put(pack_tree(push.contents, sizes, tree.metadata)).digest
+    packed = pack_tree(push.contents, sizes, tree.metadata)
     readme = read_text(find_readme(push.contents))
-    retrying(partial(_write, identity, push, tree, stored, readme))
+
+    def write() -> None:
+        # Inside, because a sweep may take it away again before a row refers to it.
+        stored = storage.store().put(packed).digest
+        _write(identity, push, tree, stored, readme)
+
+    retrying(write)
 
 
 def _check_objects(claimed: Mapping[str, int], here: Mapping[str, int]) -> None:
@@ -193,6 +219,8 @@ def _check_objects(claimed: Mapping[str, int], here: Mapping[str, int]) -> None:
 def _write(identity: Identity, push: Push, tree: Tree, stored: str, readme: Text | None) -> None:
     package = _lock_or_create(identity, push)
     moment = now()
+    if not storage.store().present([stored], hold=True):
+        raise Overtaken
     _add_objects(package, tree.objects)
     kept = keep_text(readme)
     revision = db.session.scalar(
@@ -208,20 +236,20 @@ def _write(identity: Identity, push: Push, tree: Tree, stored: str, readme: Text
     is_new = revision.tree != stored
     revision.readme = kept
     revision.tree, revision.updated_by, revision.updated_at = stored, identity.user_id, moment
-    db.session.add(
-        LogEntry(package_id=package.id, digest=push.digest, author_id=identity.user_id, created_at=moment)
-    )
+    history.append(package, identity, push.digest, moment, message=push.message, provenance=push.provenance)
     package.updated_at = moment
     if push.description:
         package.description = push.description
     emit(
         RegistryEvents.PACKAGE_PUSHED,
-        target=f"package:{push.owner}/{push.name}",
+        target=f"package:{push.handle}",
         hash=push.digest,
         public=push.is_public,
         subpath=push.subpath,
     )
     db.session.flush()
+    if push.tag is not None:
+        tags.point_tag(package, push.tag, revision, handle=push.handle, by=identity.user_id)
     if is_new and find_parquet(push.contents):
         statistics.ask_for(revision.id)
 
@@ -229,10 +257,12 @@ def _write(identity: Identity, push: Push, tree: Tree, stored: str, readme: Text
 def _lock_or_create(identity: Identity, push: Push) -> Package:
     seen = check_target(identity, push)
     if seen is not None and lock_package(db.session, seen.package.id):
-        # Rights may have gone while we waited for the lock.
+        # Rights may have gone while we waited for the lock, and the tag may have moved.
         seen = check_target(identity, push)
         if seen is not None:
+            _check_tag(seen, push)
             return seen.package
+    _check_tag(None, push)
     moment = now()
     package = Package(
         owner_id=db.session.scalars(select(User.id).where(User.username == push.owner)).one(),
@@ -244,7 +274,7 @@ def _lock_or_create(identity: Identity, push: Push) -> Package:
     )
     db.session.add(package)
     db.session.flush()  # a unique constraint refuses the second of two; it then finds the first's
-    emit(RegistryEvents.PACKAGE_CREATED, target=f"package:{push.owner}/{push.name}", shared=push.opened)
+    emit(RegistryEvents.PACKAGE_CREATED, target=f"package:{push.handle}", shared=push.opened)
     for name in push.opened:
         access.open_package(package, name, identity)
     return package

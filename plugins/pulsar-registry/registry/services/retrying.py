@@ -6,8 +6,9 @@ from typing import Final, TypeVar
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from core.db import db
+from core.errors import Unavailable
 
-__all__ = ["retrying"]
+__all__ = ["Overtaken", "retrying"]
 
 T = TypeVar("T")
 ATTEMPTS: Final = 5
@@ -15,8 +16,12 @@ ATTEMPTS: Final = 5
 AGAIN: Final = {"40001", "40P01", 1205, 1213, 1020}
 
 
+class Overtaken(Unavailable):
+    """Others were faster, again and again. Try again."""
+
+
 def retrying(write: Callable[[], T]) -> T:
-    """``write()``, again after a rollback if a constraint or a deadlock ended it.
+    """``write()``, again after a rollback if a constraint, a deadlock or :class:`Overtaken` ended it.
 
     Nothing may have been written before in the transaction. What was decided by reading must be read
     again in ``write``: the other transaction may have changed it.
@@ -25,7 +30,7 @@ def retrying(write: Callable[[], T]) -> T:
         try:
             result = write()
             db.session.flush()
-        except DBAPIError as exc:
+        except (DBAPIError, Overtaken) as exc:
             if not _is_race(exc):
                 raise
             db.session.rollback()
@@ -34,8 +39,8 @@ def retrying(write: Callable[[], T]) -> T:
     return write()
 
 
-def _is_race(exc: DBAPIError) -> bool:
-    if isinstance(exc, IntegrityError):
+def _is_race(exc: DBAPIError | Overtaken) -> bool:
+    if isinstance(exc, IntegrityError | Overtaken):
         return True
     reason = getattr(exc.orig, "sqlstate", None) or next(iter(getattr(exc.orig, "args", ())), None)
     return reason in AGAIN

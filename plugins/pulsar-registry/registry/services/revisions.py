@@ -1,4 +1,4 @@
-"""Revisions of a package: read one, list them, the log."""
+"""Revisions of a package: read one, list them."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from core.storage.models import Blob
 from core.users.models import User
 from registry.events import RegistryEvents
 from registry.manifest import NoSuchNode, find_node, find_objects
-from registry.models import LogEntry, PackageObject, Revision, Tag, Version
+from registry.models import PackageObject, Revision
 from registry.services.packages import Seen, find_package, get_package
 from registry.services.trees import damaged, load_tree, open_tree
 from registry.stored import BadStoredTree, StoredTree
@@ -30,7 +30,6 @@ __all__ = [
     "get_revision_id",
     "is_complete",
     "list_hashes",
-    "list_log",
 ]
 
 Creator, Updater = aliased(User), aliased(User)
@@ -182,39 +181,3 @@ def list_hashes(identity: Identity, owner: str, name: str) -> Sequence[str]:
     return db.session.scalars(
         select(Revision.digest).where(Revision.package_id == package.id).order_by(Revision.id)
     ).all()
-
-
-def list_log(identity: Identity, owner: str, name: str) -> list[dict[str, Any]]:
-    """Every push, oldest first, with the tags and versions that its revision has now."""
-    package = get_package(identity, owner, name).package
-    tags = _names(Tag.name, Tag, package.id)
-    versions = _names(Version.version, Version, package.id)
-    entries = db.session.execute(
-        select(LogEntry.digest, LogEntry.created_at, User.username)
-        .outerjoin(User, User.id == LogEntry.author_id)
-        .where(LogEntry.package_id == package.id)
-        .order_by(LogEntry.id)
-    )
-    return [
-        {
-            "hash": digest,
-            "created": created_at.timestamp(),
-            "author": author or "anonymous",
-            "tags": tags.get(digest),
-            "versions": versions.get(digest),
-        }
-        for digest, created_at, author in entries
-    ]
-
-
-def _names(column: Any, model: Any, package_id: int) -> dict[str, list[str]]:
-    rows = db.session.execute(
-        select(Revision.digest, column)
-        .join(Revision, Revision.id == model.revision_id)
-        .where(model.package_id == package_id)
-        .order_by(column)
-    )
-    found: dict[str, list[str]] = {}
-    for digest, name in rows:
-        found.setdefault(digest, []).append(name)
-    return found

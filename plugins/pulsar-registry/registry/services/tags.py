@@ -11,14 +11,44 @@ from core.errors import BadRequest, Forbidden, NotFound
 from core.events import emit
 from core.identity import Identity
 from core.users.models import User
+from registry.errors import TagMoved
 from registry.events import RegistryEvents
-from registry.models import Revision, Tag
+from registry.models import Package, Revision, Tag
+from registry.names import is_tag
 from registry.services.packages import get_package, require_owner
 from registry.services.revisions import get_revision_id, is_complete
 
-__all__ = ["delete_tag", "get_tag", "list_tags", "set_tag"]
+__all__ = ["check_expected", "delete_tag", "get_tag", "list_tags", "point_tag", "set_tag"]
 
 Creator, Updater = aliased(User), aliased(User)
+
+
+def check_expected(package_id: int | None, tag: str, expected: str | None) -> None:
+    """Compare before a swap; for an answer that still holds at the commit, with the package locked.
+
+    :param package_id: None for a package that is not there yet.
+    :param expected: top hash of the revision that ``tag`` must name; None: there must be no such tag.
+    :raises TagMoved: if it is otherwise.
+    """
+    query = select(Revision.digest).join(Tag, Tag.revision_id == Revision.id)
+    found = db.session.scalar(query.where(Tag.package_id == package_id, Tag.name == tag))
+    if found != expected:
+        raise TagMoved(tag, found)
+
+
+def point_tag(package: Package, tag: str, revision: Revision, *, handle: str, by: int | None) -> None:
+    """Let ``tag`` name ``revision``; the package must be locked.
+
+    :param handle: ``owner/name`` of the package; :param by: the user who does it.
+    """
+    moment = now()
+    found = db.session.get(Tag, (package.id, tag))
+    if found is None:
+        found = Tag(package_id=package.id, name=tag, created_by=by, created_at=moment)
+        db.session.add(found)
+    found.revision_id, found.updated_by, found.updated_at = revision.id, by, moment
+    emit(RegistryEvents.TAG_CHANGED, target=f"package:{handle}", tag=tag, hash=revision.digest)
+    db.session.flush()
 
 
 def set_tag(identity: Identity, owner: str, name: str, tag: str, digest: str) -> None:
@@ -26,20 +56,13 @@ def set_tag(identity: Identity, owner: str, name: str, tag: str, digest: str) ->
 
     :raises NotFound: no such package or revision; :raises Forbidden: the caller may not push either.
     """
-    if not 1 <= len(tag) <= 64 or not tag.isprintable():
+    if not is_tag(tag):
         raise BadRequest("Invalid tag")
     seen = get_package(identity, owner, name, lock=True)
     if not seen.may_push:
         raise Forbidden("Only the package owner can modify tags")
-    revision_id = get_revision_id(seen.package.id, digest)
-    moment = now()
-    found = db.session.get(Tag, (seen.package.id, tag))
-    if found is None:
-        found = Tag(package_id=seen.package.id, name=tag, created_by=identity.user_id, created_at=moment)
-        db.session.add(found)
-    found.revision_id, found.updated_by, found.updated_at = revision_id, identity.user_id, moment
-    emit(RegistryEvents.TAG_CHANGED, target=f"package:{owner}/{name}", tag=tag, hash=digest)
-    db.session.flush()
+    revision = db.session.get_one(Revision, get_revision_id(seen.package.id, digest))
+    point_tag(seen.package, tag, revision, handle=f"{owner}/{name}", by=identity.user_id)
 
 
 def get_tag(identity: Identity, owner: str, name: str, tag: str, *, complete: bool = False) -> dict[str, Any]:
