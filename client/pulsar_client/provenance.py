@@ -84,4 +84,4 @@ def _shorten(command: Sequence[str]) -> list[str]:
 
 def _get_path(store: Store, package: Handle, digest: str) -> Path:
     name = hashlib.sha256(f"{package.package} {digest}".encode()).hexdigest()[:32]
-    return store.cache / f"built-{name}.json"
+    return store.cache / f"provenance-{name}.json"
