@@ -110,7 +110,7 @@ def test_every_command_has_a_help_text_with_an_example(pulsar, name):
 
 def test_an_unchanged_build_loads_neither_pyarrow_nor_requests(pulsar, table, tmp_path):
     os.utime(table, (1, 1))
-    while not is_settled(Fingerprint.of(table.stat()), time.time_ns()):
+    while not is_settled(Fingerprint.of(os.stat(table)), time.time_ns()):
         pass  # what changed a moment ago is not remembered
     assert pulsar("build", "demo/x", table)[0] == 0
     code = "import sys; from pulsar_client.cli import run; run(sys.argv[1:]); "
