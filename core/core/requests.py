@@ -292,7 +292,7 @@ def read_json(max_bytes: int | None = None) -> Any:
     if max_bytes is None:
         max_bytes = g.mount.max_body_bytes
     text = _read_body(max_bytes or current_app.config["MAX_CONTENT_LENGTH"])
-    if not text.strip():
+    if not text:
         return {}
     try:
         found = json.loads(
