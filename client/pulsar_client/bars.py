@@ -22,6 +22,9 @@ class Bars:
         if self._task is not None:
             self._rich.advance(self._task, count)
 
+    def say(self, text: str) -> None:
+        self._rich.console.print(text, markup=False, highlight=False)
+
 
 @contextmanager
 def open_bars() -> Iterator[Bars]:

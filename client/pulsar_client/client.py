@@ -88,9 +88,15 @@ class Client:
     @cached_property
     def registry(self) -> "Registry":
         """The calls of the site."""
-        options = {} if self._backoff is None else {"backoff": self._backoff}
+        options: dict[str, Any] = {} if self._backoff is None else {"backoff": self._backoff}
         return registry.Registry(
-            http.Http(self.settings.url, self.settings.key, transport=self._transport, **options)
+            http.Http(
+                self.settings.url,
+                self.settings.key,
+                transport=self._transport,
+                progress=self._progress,
+                **options,
+            )
         )
 
     def close(self) -> None:

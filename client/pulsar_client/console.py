@@ -75,6 +75,13 @@ def _make_switch(name: str, text: str, *short: str) -> click.Option:
     return click.Option([name, *short], is_flag=True, help=text)
 
 
+class Lines(NoProgress):
+    """Where no bar can be drawn: only the sentences."""
+
+    def say(self, text: str) -> None:
+        _output.say(text)
+
+
 @contextmanager
 def open_client(**options: Any) -> Iterator["Client"]:
     """A client that shows bars on a terminal."""
@@ -85,7 +92,7 @@ def open_client(**options: Any) -> Iterator["Client"]:
 @contextmanager
 def _open_progress() -> Iterator[Progress]:
     if _output.quiet or _output.json or not sys.stderr.isatty():
-        yield NoProgress()
+        yield Lines()
         return
     with bars.open_bars() as progress:
         yield progress

@@ -173,13 +173,14 @@ def _find_kind(status: int, code: str | None) -> type[SiteError]:
     return SiteFailure if status >= 500 else SiteError
 
 
-def make_site_error(status: int, body: object) -> SiteError:
+def make_site_error(status: int, body: object, note: str = "") -> SiteError:
     """The exception for an error answer.
 
     Reads both shapes: ``{"message", "code", "request_id"}`` (registry) and ``{"status": "failed",
     "response", "error": {"code", "request_id"}}`` (core). Anything else keeps only the status.
 
     :param body: the decoded JSON body, or None when it was not JSON.
+    :param note: a sentence of ours to follow the site's.
     """
     message: object = None
     details: Mapping[str, object] = {}
@@ -189,6 +190,8 @@ def make_site_error(status: int, body: object) -> SiteError:
         message = body.get("message", body.get("response"))
     if not isinstance(message, str) or not message:
         message = f"The site answered with status {status}."
+    if note:
+        message = f"{message.rstrip('.')}. {note}"
     code, request_id = details.get("code"), details.get("request_id")
     code = code if isinstance(code, str) else None
     kind = _find_kind(status, code)

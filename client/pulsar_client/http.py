@@ -6,8 +6,11 @@ after a broken connection, and when the site says it is busy.
 
 import json
 import random
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 from urllib.parse import urljoin
 
@@ -16,11 +19,13 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 
 from pulsar_client import __version__
 from pulsar_client.errors import ConnectionFailed, ProtocolError, make_site_error
+from pulsar_client.progress import NoProgress, Progress
 
 TIMEOUT = (10.0, 60.0)  # s: to connect, between two pieces of an answer
 RETRIES = 5  # further attempts after the first
 BACKOFF = 0.3  # s before the second attempt; doubled each time
-MAX_WAIT = 60.0  # s; a site that asks for more in Retry-After is told that we give up
+MAX_WAIT = 120.0  # s that Retry-After may ask for; the usual limits of a site end after 80
+TELL_FROM = 2.0  # s; a shorter wait is not worth a line
 BUSY = {429, 502, 503, 504}
 POOL = 16  # connections kept open; as many as there are threads at most
 MAX_JSON_BYTES = 256 << 20  # B; a tree of a million entries is about as large
@@ -47,11 +52,20 @@ class Http:
         *,
         transport: BaseAdapter | None = None,
         backoff: float = BACKOFF,
+        progress: Progress | None = None,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """:param transport: answers instead of the network; a test may hand over the site itself."""
+        """:param transport: answers instead of the network; a test may hand over the site itself.
+
+        :param progress: told when the site wants us to wait; :param sleep: waits.
+        """
         self.url = url
         self._key = key
         self._backoff = backoff
+        self._progress = progress or NoProgress()
+        self._sleep = sleep
+        self._telling = threading.Lock()
+        self._told_until = float("-inf")  # seconds of the monotonic clock; how long we said that we wait
         self.scheme = "Token"  # of the Authorization header; a plain Quilt registry wants Bearer
         self._session = requests.Session()
         # Keys come from our own settings only; requests would send what stands in ~/.netrc instead.
@@ -117,29 +131,53 @@ class Http:
             except requests.RequestException as error:
                 if last:
                     raise ConnectionFailed(f"{_get_host(url)} does not answer: {_explain(error)}") from error
-                self._wait(attempt, None)
+                self._sleep(self._get_pause(attempt))
                 continue
-            if response.ok or response.status_code in allowed:
+            status = response.status_code
+            if response.ok or status in allowed:
                 return response
-            if last or response.status_code not in BUSY or not self._wait(attempt, response):
+            asked = _get_retry_after(response) if status in BUSY else None
+            if last or status not in BUSY or (asked or 0) > MAX_WAIT:
+                note = _explain_end(attempt, asked) if status in BUSY else ""
                 with response:
-                    raise make_site_error(response.status_code, _decode_error(response))
+                    raise make_site_error(status, _decode_error(response), note)
+            response.close()
+            self._tell(status, asked or 0)
+            self._sleep(max(self._get_pause(attempt), asked or 0))
         raise AssertionError("the last attempt returns or raises")
 
-    def _wait(self, attempt: int, response: requests.Response | None) -> bool:
-        """Sleep before the next attempt; False if the site wants us to wait longer than we do."""
-        wait = self._backoff * 2**attempt
+    def _get_pause(self, attempt: int) -> float:
         # Half of it is chance, so that clients that failed together do not come back together.
-        wait *= 0.5 + random.random() / 2  # noqa: S311 - nothing secret about it
-        if response is not None:
-            asked = response.headers.get("Retry-After", "")
-            if asked.isdecimal():
-                if int(asked) > MAX_WAIT:
-                    return False
-                wait = max(wait, float(asked))
-            response.close()
-        time.sleep(wait)
-        return True
+        return self._backoff * (1 << attempt) * (0.5 + random.random() / 2)  # noqa: S311 - nothing secret
+
+    def _tell(self, status: int, seconds: float) -> None:
+        """Say that we wait, if it is long enough and another thread has not just said so."""
+        until = time.monotonic() + seconds
+        with self._telling:
+            if seconds < TELL_FROM or until < self._told_until + TELL_FROM:
+                return
+            self._told_until = until
+        why = "too many requests" if status == 429 else "the site is busy"
+        self._progress.say(f"{why}; waiting {seconds:.0f} s, as the site asks")
+
+
+def _get_retry_after(response: requests.Response) -> float | None:
+    """Seconds that the site wants us to wait; None if it does not say, or not so that we understand it."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])  # 30 years are as good as more
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
+def _explain_end(attempt: int, asked: float | None) -> str:
+    """Why a busy site is not asked again."""
+    if asked is not None and asked > MAX_WAIT:
+        return f"It asks to wait {asked:.0f} s, longer than this client does; try again then."
+    return f"Asked {attempt + 1} times; try again later." if attempt else ""
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:

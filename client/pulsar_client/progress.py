@@ -1,4 +1,6 @@
-"""How long work tells how far it is. The command draws a bar; by default nobody listens."""
+"""How long work tells how far it is, and why it takes so long. The command draws a bar; by default nobody
+listens.
+"""
 
 from typing import Protocol
 
@@ -12,6 +14,9 @@ class Progress(Protocol):
     def advance(self, count: int) -> None:
         """So many more bytes of it are done. May be called from any thread."""
 
+    def say(self, text: str) -> None:
+        """A sentence for whoever wonders why nothing goes on. May be called from any thread."""
+
 
 class NoProgress:
     """Listens to nothing."""
@@ -20,4 +25,7 @@ class NoProgress:
         pass
 
     def advance(self, count: int) -> None:
+        pass
+
+    def say(self, text: str) -> None:
         pass
