@@ -1,4 +1,4 @@
-"""The site as a WSGI application: ``gunicorn wsgi:app``, or the ``flask`` command from this folder."""
+"""The site as a WSGI application: for ``gunicorn --preload wsgi:app``, and the ``flask`` command."""
 
 from core.app import create_app
 
