@@ -140,7 +140,7 @@ def push(
     if plain:
         sent = _send_plain(store, registry, package, digest, tree, sizes, progress)
     else:
-        sent = _send_missing(store, registry, sizes, progress)
+        sent = _send_missing(store, registry, package, sizes, progress)
     features = registry.get_capabilities().features
     if "tag" in features:
         more["tag"] = tag
@@ -234,9 +234,9 @@ class _PushReceipt:
 
 
 def _send_missing(
-    store: Store, registry: Registry, sizes: Mapping[str, int], progress: Progress
+    store: Store, registry: Registry, package: Handle, sizes: Mapping[str, int], progress: Progress
 ) -> list[str]:
-    missing = registry.list_missing(sizes)
+    missing = registry.list_missing(sizes, package)
     if not missing:
         return []
     limits = registry.get_capabilities()
@@ -248,7 +248,7 @@ def _send_missing(
         _finish(
             pool,
             [
-                *(pool.submit(_send_pack, store, registry, pack, progress) for pack in packs),
+                *(pool.submit(_send_pack, store, registry, package, pack, progress) for pack in packs),
                 *(
                     pool.submit(_upload, store, registry, digest, sizes[digest], missing[digest], progress)
                     for digest in large
@@ -258,9 +258,11 @@ def _send_missing(
     return list(missing)
 
 
-def _send_pack(store: Store, registry: Registry, pack: list[tuple[str, int]], progress: Progress) -> None:
+def _send_pack(
+    store: Store, registry: Registry, package: Handle, pack: list[tuple[str, int]], progress: Progress
+) -> None:
     try:
-        registry.send_pack(PackBody(store, pack, progress.advance))
+        registry.send_pack(PackBody(store, pack, progress.advance), package)
     except BadRequest as error:
         raise _explain_refusal(store, [digest for digest, _ in pack], error) from error
 

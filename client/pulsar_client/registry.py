@@ -89,24 +89,35 @@ class Registry:
 
     # Blobs
 
-    def list_missing(self, sizes: Mapping[str, int]) -> dict[str, str]:
-        """The blobs that have to be sent, each with the signed URL for those too large for a pack."""
+    def list_missing(self, sizes: Mapping[str, int], package: Handle) -> dict[str, str]:
+        """The blobs that have to be sent, each with the signed URL for those too large for a pack.
+
+        :param package: what they are for.
+        :raises TooLarge: if its owner's quota has no room for what is new among them.
+        """
         missing: dict[str, str] = {}
         limit = self.get_capabilities().missing_blobs
+        more: dict[str, Any] = {"package": package.package} if self._has_quotas() else {}
         items = list(sizes.items())
         for start in range(0, len(items), limit):
             asked = dict(items[start : start + limit])
-            answer = self._send("POST", "/api/objects/missing", {"objects": asked})
+            answer = self._send("POST", "/api/objects/missing", {"objects": asked, **more})
             part = _expect(answer, "missing", dict)
             if not part.keys() <= asked.keys() or not all(isinstance(url, str) for url in part.values()):
                 raise ProtocolError("The site misses blobs that it was not asked about.")
             missing.update(part)
+            if "added_bytes" in answer:
+                more["added_bytes"] = _expect(answer, "added_bytes", int)
         return missing
 
-    def send_pack(self, body: Body) -> None:
-        """Send small blobs; when this returns they are stored for good."""
+    def send_pack(self, body: Body, package: Handle) -> None:
+        """Send small blobs of ``package``; when this returns they are stored for good."""
         headers = {"Content-Type": "application/octet-stream"}
-        self.http.get_json("POST", "/api/objects/pack", body=body, headers=headers)
+        query = {"package": package.package} if self._has_quotas() else None
+        self.http.get_json("POST", "/api/objects/pack", body=body, headers=headers, query=query)
+
+    def _has_quotas(self) -> bool:
+        return "quota" in self.get_capabilities().features
 
     def open_pack(self, digests: Sequence[str]) -> requests.Response:
         """The stream of a pack with the blobs asked for."""

@@ -25,7 +25,7 @@ class Site:
     def __init__(self):
         self.key = "secret-key"
         self.plain = False  # answer like a Quilt 2 registry
-        self.features = ["missing", "pack", "fetch", "tag", "provenance"]
+        self.features = ["missing", "pack", "fetch", "tag", "provenance", "quota"]
         self.blobs = {}
         self.trees = {}
         self.latest = {}
@@ -40,6 +40,7 @@ class Site:
         self.spoil = {}  # digest -> bytes to send instead
         self.sizes = {}  # digest -> size to claim instead
         self.forget_range = False
+        self.quota = None  # bytes that may come; None: any number
         self.lose_answer = False  # to a push that was done, once
         self.fail_after_packs = None  # accept so many packs, then answer 500
         self.changes, self.diff, self.compared = [], {}, []  # what a comparison says, and was asked for
@@ -115,9 +116,19 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"protocol": 2, "features": self.site.features, "limits": LIMITS})
 
     def post_missing(self, body, query):
-        asked = json.loads(body)["objects"]
+        found = json.loads(body)
+        asked = found["objects"]
         assert len(asked) <= LIMITS["missing_objects"]
-        self.answer(200, {"missing": {d: f"/blob/{d}?sig=1" for d in asked if d not in self.site.blobs}})
+        more = {}
+        if self.site.quota is not None:
+            assert "/" in found["package"]
+            new = [size for digest, size in asked.items() if digest not in self.site.blobs]
+            more["added_bytes"] = found.get("added_bytes", 0) + sum(new)
+            if more["added_bytes"] > self.site.quota:
+                self.answer(413, {"message": "There is no room.", "code": "over_quota"})
+                return
+        missing = {d: f"/blob/{d}?sig=1" for d in asked if d not in self.site.blobs}
+        self.answer(200, {"missing": missing, **more})
 
     def post_pack(self, body, query):
         assert len(body) <= LIMITS["pack_bytes"]

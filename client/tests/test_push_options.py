@@ -102,9 +102,9 @@ def test_a_tag_that_somebody_else_moves_meanwhile_is_a_conflict(site, client, bu
     change()
     send = client.registry.list_missing
 
-    def send_slowly(sizes):
+    def send_slowly(*arguments):
         site.latest["demo/x"] = "0" * 64
-        return send(sizes)
+        return send(*arguments)
 
     monkeypatch.setattr(client.registry, "list_missing", send_slowly)
     with pytest.raises(errors.Conflict):
@@ -182,3 +182,19 @@ def test_the_command_line(site, folder, tmp_path, capsys, monkeypatch):
     assert pulsar("push", "demo/x", "--no-provenance", "--description", "d")[0] == 0
     assert (site.pushes[1]["provenance"], site.pushes[1]["description"]) == ({}, "d")
     assert pulsar("push", "demo/x", "--expect", "x")[0] == 2
+
+
+def test_a_push_that_the_quota_has_no_room_for_sends_nothing(site, client, make_tree):
+    """Each of the two questions alone would fit."""
+    client.build("demo/q", make_tree({str(n): b"%d" % n * 100 for n in range(50)}, name="many"))
+    site.quota = 8_500
+    with pytest.raises(errors.TooLarge, match="There is no room") as refused:
+        client.push("demo/q")
+    assert refused.value.code == "over_quota"
+    assert site.requests[1:] == ["POST /api/objects/missing"] * 2
+    assert site.blobs == {}
+
+
+def test_a_site_without_quotas_is_not_told_of_packages(site, client, built):
+    site.features.remove("quota")
+    assert client.push("demo/x").sent == 2

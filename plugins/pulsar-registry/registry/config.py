@@ -28,6 +28,14 @@ class Config:
     REGISTRY_MAX_OBJECT_BYTES = Setting(
         5 * 2**30, "Largest object that is sent by a link.", "B", minimum=2**20
     )
+    REGISTRY_QUOTA_BYTES = Setting(
+        None,
+        "How many bytes all packages of one owner may need, each object counted once; None: any number.",
+        "B",
+        kind=int,
+        minimum=0,
+        nullable=True,
+    )
     REGISTRY_PROVENANCE_BYTES = Setting(
         2**16, "Largest provenance of a push, as JSON. The log answers with all of them.", "B", minimum=0
     )

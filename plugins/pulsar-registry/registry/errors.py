@@ -10,10 +10,18 @@ from typing import Any, Final
 
 from flask import Response, g, request
 
-from core.errors import BadRequest, Conflict, NotFound, PulsarError, Unauthenticated, UnsupportedMedia
+from core.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    PulsarError,
+    TooLarge,
+    Unauthenticated,
+    UnsupportedMedia,
+)
 from core.responses import json_response
 
-__all__ = ["LISTED_OBJECTS", "TagMoved", "WrongObjects", "format_error", "no_such_package"]
+__all__ = ["LISTED_OBJECTS", "OverQuota", "TagMoved", "WrongObjects", "format_error", "no_such_package"]
 
 LISTED_OBJECTS: Final = 100  # digests that an error lists; who has more wrong knows what to do by then
 
@@ -36,6 +44,22 @@ class TagMoved(Conflict):
         super().__init__(f"The tag {tag!r} {words}: it is not where you expect it.", details={"hash": found})
 
 
+class OverQuota(TooLarge):
+    """The packages of the owner would need more bytes than they may."""
+
+    code = "over_quota"
+
+    def __init__(self, owner: str, used: int, wanted: int, allowed: int, *, is_told: bool) -> None:
+        """:param is_told: whether the caller may hear numbers that tell of all packages of the owner."""
+        if not is_told:
+            super().__init__(f"The packages of {owner} have no room for this.")
+            return
+        super().__init__(
+            f"This needs {wanted} bytes more; the packages of {owner} use {used} of the {allowed} allowed.",
+            details={"quota": {"used": used, "wanted": wanted, "allowed": allowed}},
+        )
+
+
 def no_such_package(owner: str, name: str, *, anonymous: bool) -> NotFound:
     """The same words for a package that is not there and for one the caller may not see."""
     hint = " (do you need to log in?)" if anonymous else ""
@@ -54,6 +78,6 @@ def format_error(error: PulsarError) -> Response:
         "code": error.code,
         "request_id": g.get("request_id"),
     }
-    if isinstance(error, WrongObjects | TagMoved):
+    if isinstance(error, WrongObjects | TagMoved | OverQuota):
         body |= error.details or {}
     return json_response(body, status)

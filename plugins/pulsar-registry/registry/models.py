@@ -12,7 +12,17 @@ from core.db import PK, Base, BigInt, BigText, Digest, Name, Timestamp, exact
 from core.storage.models import Blob
 from core.users.models import User
 
-__all__ = ["LogEntry", "Package", "PackageObject", "Readme", "Revision", "Statistics", "Tag", "Version"]
+__all__ = [
+    "LogEntry",
+    "Package",
+    "PackageObject",
+    "Readme",
+    "Revision",
+    "Statistics",
+    "Tag",
+    "Usage",
+    "Version",
+]
 
 _USER = f"{User.__tablename__}.id"
 _BLOB = f"{Blob.__tablename__}.digest"
@@ -94,6 +104,18 @@ class PackageObject(Base):
 
     package_id: Mapped[int] = mapped_column(ForeignKey(_PACKAGE, ondelete="CASCADE"), primary_key=True)
     digest: Mapped[Digest] = mapped_column(ForeignKey(_BLOB), primary_key=True, index=True)
+
+
+class Usage(Base):
+    """How many bytes the packages of one owner need: each object once, stored trees not counted.
+
+    Changed only under the lock of the row; see :mod:`registry.services.quotas`. No row: no bytes.
+    """
+
+    __tablename__ = "registry_usage"
+
+    owner_id: Mapped[int] = mapped_column(ForeignKey(_USER, ondelete="CASCADE"), primary_key=True)
+    bytes: Mapped[BigInt]
 
 
 class LogEntry(Base):

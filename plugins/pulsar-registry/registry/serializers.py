@@ -18,6 +18,7 @@ __all__ = [
     "FetchSchema",
     "InstallQuery",
     "MissingSchema",
+    "PackQuery",
     "PushSchema",
     "RecentQuery",
     "RevisionReference",
@@ -70,6 +71,16 @@ class Digests(fields.Field[list[str]]):
         if not isinstance(value, list) or not all(map(is_digest, value)):
             raise ValidationError("Not a list of SHA-256 in lower-case hex.")
         return list(dict.fromkeys(value))
+
+
+class Handle(fields.String):
+    """``owner/name`` of a package, as a pair."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        owner, slash, name = value.partition("/") if isinstance(value, str) else ("", "", "")
+        if not slash or not owner or not name or "/" in name:
+            raise ValidationError("Not the handle of a package: owner/name.")
+        return owner, name
 
 
 class TagName(fields.String):
@@ -171,6 +182,14 @@ class MissingSchema(Schema):
     """Objects that the caller has, with their sizes."""
 
     objects = Sizes(required=True)
+    package = Handle()
+    added_bytes = fields.Integer(load_default=0, strict=True, validate=validate.Range(0, INT64))
+
+
+class PackQuery(Schema):
+    """What a pack is for."""
+
+    package = Handle()
 
 
 class FetchSchema(Schema):

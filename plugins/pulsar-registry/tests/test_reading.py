@@ -400,12 +400,13 @@ def test_capabilities_are_known_to_everybody(people):
     answer = people.nobody.get("/api/capabilities")
     assert answer.json == {
         "protocol": 2,
-        "features": ["missing", "pack", "fetch", "tag", "provenance"],
+        "features": ["missing", "pack", "fetch", "tag", "provenance", "quota"],
         "limits": {
             "missing_objects": 10_000,
             "pack_bytes": 2**28,
             "pack_object_bytes": 2**20,
             "provenance_bytes": 2**16,
+            "quota_bytes": None,
         },
     }
 

@@ -1,4 +1,4 @@
-"""Registry: messages, provenance and a chain of hashes in the log."""
+"""Registry: messages, provenance and a chain of hashes in the log; the bytes of each owner."""
 
 import hashlib
 import json
@@ -38,6 +38,31 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("previous", exact(64), nullable=True))
         for name, kind in FILLED.items():
             batch_op.add_column(sa.Column(name, kind, nullable=True))
+    op.create_table(
+        "registry_usage",
+        sa.Column("owner_id", BIG, nullable=False),
+        sa.Column("bytes", BIG, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["owner_id"],
+            ["core_users.id"],
+            name=op.f("fk_registry_usage_owner_id_core_users"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("owner_id", name=op.f("pk_registry_usage")),
+    )
+    op.execute(
+        """
+        INSERT INTO registry_usage (owner_id, bytes)
+        SELECT owned.owner_id, SUM(core_blobs.size)
+        FROM (
+            SELECT DISTINCT registry_packages.owner_id, registry_package_objects.digest
+            FROM registry_package_objects
+            JOIN registry_packages ON registry_packages.id = registry_package_objects.package_id
+        ) AS owned
+        JOIN core_blobs ON core_blobs.digest = owned.digest
+        GROUP BY owned.owner_id
+        """
+    )
     if not op.get_context().as_sql:  # statements on paper are for an empty database
         _chain()
     with op.batch_alter_table("registry_log", schema=None) as batch_op:
@@ -90,6 +115,7 @@ def _chain() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("registry_usage")
     with op.batch_alter_table("registry_log", schema=None) as batch_op:
         for name in ("previous", *FILLED):
             batch_op.drop_column(name)

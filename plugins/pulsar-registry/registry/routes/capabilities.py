@@ -10,7 +10,7 @@ from core.requests import public, returns
 __all__ = ["bp"]
 
 PROTOCOL: Final = 2
-FEATURES: Final = ("missing", "pack", "fetch", "tag", "provenance")
+FEATURES: Final = ("missing", "pack", "fetch", "tag", "provenance", "quota")
 
 bp = Blueprint("capabilities", __name__)
 
@@ -29,5 +29,6 @@ def get_capabilities() -> dict[str, Any]:
             "pack_bytes": config["REGISTRY_PACK_BYTES"],
             "pack_object_bytes": config["REGISTRY_PACK_OBJECT_BYTES"],
             "provenance_bytes": config["REGISTRY_PROVENANCE_BYTES"],
+            "quota_bytes": config["REGISTRY_QUOTA_BYTES"],
         },
     }

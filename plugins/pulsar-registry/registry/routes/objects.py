@@ -8,15 +8,15 @@ from flask import Response, current_app, request
 from core import storage
 from core.blueprint import Blueprint
 from core.errors import BadRequest, TooLarge, UnsupportedMedia
-from core.identity import current_identity
-from core.requests import body, public, read_json, require_permission, returns
+from core.identity import Identity, current_identity
+from core.requests import body, public, query, read_json, require_permission, returns
 from registry.errors import WrongObjects
 from registry.manifest import is_digest
 from registry.permissions import RegistryPermissions as P
 from registry.routes.callers import reader
 from registry.routes.streams import iter_object, json_stream, quoted
-from registry.serializers import FetchSchema, MissingSchema
-from registry.services import objects
+from registry.serializers import FetchSchema, MissingSchema, PackQuery
+from registry.services import objects, pushes, quotas
 
 __all__ = ["bp"]
 
@@ -35,9 +35,14 @@ def find_missing(data: dict[str, Any]) -> Response:
 
     An object is left out if it is here *and* the caller has sent it before or may read a package that holds
     it. Others are to be sent even if somebody else has done so: nobody learns what others have.
+
+    On a site with quotas the answer is 413 if those of ``package`` (without it, your own) have no room for
+    what is new among them. Otherwise ``added_bytes`` says how much is; who asks for more objects of
+    the same push sends that number along.
     """
     _check_number(data["objects"])
     identity = current_identity()
+    added = _check_room(identity, data)
     most = current_app.config["REGISTRY_MAX_OBJECT_BYTES"]
     if large := [digest for digest, size in data["objects"].items() if size > most]:
         raise WrongObjects(f"{large[0]} is larger than the {most} bytes an object can have here.", large)
@@ -47,18 +52,31 @@ def find_missing(data: dict[str, Any]) -> Response:
         (digest, quoted(links.upload(digest, size, identity.user_id))) for digest, size in missing.items()
     )
     answer = iter_object(members)
-    return json_stream(piece for part in ((b'{"missing":',), answer, (b"}",)) for piece in part)
+    end = b"}" if added is None else b',"added_bytes":%d}' % added
+    return json_stream(piece for part in ((b'{"missing":',), answer, (end,)) for piece in part)
+
+
+def _check_room(identity: Identity, data: dict[str, Any]) -> int | None:
+    """How many bytes the quota would be filled by, these objects and those that were asked for before."""
+    if not quotas.is_limited():
+        return None
+    payer = pushes.find_payer(identity, data.get("package"))
+    added: int = data["added_bytes"] + quotas.count_new(payer, identity, data["objects"])
+    quotas.check_room(payer, added)
+    return added
 
 
 @bp.post("/objects/pack")
 @require_permission(P.PUSH)
+@query(PackQuery())
 @returns(200, {"type": "object"}, "``stored``: how many objects there were.")
-def send_pack() -> dict[str, Any]:
+def send_pack(args: dict[str, Any]) -> dict[str, Any]:
     """Send many small objects in one body, streamed.
 
     For each object 32 bytes of SHA-256, 8 bytes of size (big-endian), then the bytes. When the answer is
     there the objects are durable. If one is not what its digest says the answer is 400 and names it;
-    those before it may have been kept.
+    those before it may have been kept. Likewise 413 where the quota of ``package`` (without it, your own) has
+    less room than the pack has bytes of objects.
     """
     config = current_app.config
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -68,7 +86,9 @@ def send_pack() -> dict[str, Any]:
         raise TooLarge(f"A pack has at most {config['REGISTRY_PACK_BYTES']} bytes.")
     stream = io.BufferedReader(cast(io.RawIOBase, request.stream), BUFFER)
     identity = current_identity()
-    stored = objects.store_pack(stream, identity, max_object_bytes=config["REGISTRY_PACK_OBJECT_BYTES"])
+    payer = pushes.find_payer(identity, args.get("package"))
+    limit = config["REGISTRY_PACK_OBJECT_BYTES"]
+    stored = objects.store_pack(stream, identity, payer, max_object_bytes=limit)
     return {"stored": stored}
 
 

@@ -67,6 +67,7 @@ def push_part(owner: str, name: str, path: str, data: dict[str, Any]) -> Any:
 
 
 def _upload_urls(identity: Identity, asked: Push, tree: Tree) -> Response:
+    pushes.check_room(identity, asked, tree)
     urls = pushes.iter_upload_urls(identity, tree.objects, asked.sizes)
     members = ((needed, f'{{"head":{quoted(head)},"put":{quoted(put)}}}') for needed, head, put in urls)
     return json_stream(_wrap(b'{"upload_urls":', iter_object(members)))

@@ -18,7 +18,8 @@ from core.storage.rows import batches, usable
 from registry.errors import WrongObjects
 from registry.models import Package, PackageObject
 from registry.packs import HEAD_BYTES, BadPack, Stream, pack_head, read_pack
-from registry.services import access
+from registry.services import access, quotas
+from registry.services.quotas import Payer
 
 __all__ = ["get_fetchable", "iter_pack", "list_missing", "pack_length", "proven", "readable", "store_pack"]
 
@@ -67,15 +68,27 @@ def list_missing(sizes: Mapping[str, int], identity: Identity) -> dict[str, int]
     return {digest: size for digest, size in sizes.items() if here.get(digest) != size}
 
 
-def store_pack(stream: Stream, identity: Identity, *, max_object_bytes: int) -> int:
+def store_pack(stream: Stream, identity: Identity, payer: Payer, *, max_object_bytes: int) -> int:
     """Store every object of a pack; how many there were. They are durable when this returns.
+
+    :param payer: whose quota must have room for all of them. It is filled later, by the push.
 
     :raises BadRequest: the stream is no pack, or bytes have another digest, which is named. Objects before
         it may have been kept.
+    :raises OverQuota: likewise.
     """
-    records = ((digest, len(content), content) for digest, content in read_pack(stream, max_object_bytes))
+    room = quotas.get_room(payer)
+
+    def read() -> Iterator[tuple[str, int, bytes]]:
+        total = 0
+        for digest, content in read_pack(stream, max_object_bytes):
+            total += len(content)
+            if room is not None and total > room:
+                quotas.check_room(payer, total)
+            yield digest, len(content), content
+
     try:
-        return len(storage.store().put_many(records, user_id=identity.user_id))
+        return len(storage.store().put_many(read(), user_id=identity.user_id))
     except BadPack as exc:
         raise BadRequest(str(exc), code="bad_pack") from None
     except BadRequest as exc:

@@ -18,7 +18,7 @@ from core.users.models import User
 from registry.errors import no_such_package
 from registry.events import RegistryEvents
 from registry.models import Package
-from registry.services import access
+from registry.services import access, quotas
 
 __all__ = [
     "PACKAGE_NAME",
@@ -134,6 +134,7 @@ def delete_package(identity: Identity, owner: str, name: str) -> None:
     """
     seen = get_package(identity, owner, name, lock=True)
     package = require_owner(seen, "Only the package owner can delete packages.")
+    quotas.free(package)
     sharing.revoke_all(package)
     db.session.execute(delete(Package).where(Package.id == package.id))
     emit(RegistryEvents.PACKAGE_DELETED, target=f"package:{owner}/{name}")

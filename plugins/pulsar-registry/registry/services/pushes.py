@@ -24,8 +24,9 @@ from registry.errors import WrongObjects
 from registry.events import RegistryEvents
 from registry.manifest import BadTree, Tree, check_tree, find_objects, find_parquet, find_readme, top_hash
 from registry.models import Package, PackageObject, Revision
-from registry.services import access, history, objects, statistics, tags
+from registry.services import access, history, objects, quotas, statistics, tags
 from registry.services.packages import PACKAGE_NAME, Seen, find_package, lock_package
+from registry.services.quotas import Payer
 from registry.services.readmes import Text, keep_text, read_text
 from registry.services.retrying import Overtaken, retrying
 from registry.stored import pack_tree
@@ -35,9 +36,11 @@ __all__ = [
     "Push",
     "check_name",
     "check_push",
+    "check_room",
     "check_shape",
     "check_sizes",
     "check_target",
+    "find_payer",
     "iter_upload_urls",
     "push",
 ]
@@ -161,6 +164,34 @@ def _check_new(identity: Identity, push: Push) -> None:
         raise Forbidden(f"Package already exists: {push.owner}/{other}", code="case_collision")
 
 
+def find_payer(identity: Identity, package: tuple[str, str] | None) -> Payer:
+    """Whose quota a push to this package (owner, name) would fill; without one, to one of the caller's own.
+
+    :raises Forbidden: if ``identity`` may not push there.
+    """
+    seen = None if package is None else check_target(identity, Push(*package, "", {}, {}))
+    return _payer(identity, seen)
+
+
+def _payer(identity: Identity, seen: Seen | None) -> Payer:
+    if seen is None:
+        assert identity.user_id is not None, "nobody creates packages without a login"
+        return Payer(identity.user_id, identity.username or "", is_told=True)
+    return Payer(seen.package.owner_id, seen.owner, is_told=seen.may_manage)
+
+
+def check_room(identity: Identity, push: Push, tree: Tree) -> None:
+    """Before anything is sent: see whether the quota has room for it.
+
+    :raises OverQuota: if not. A size that nobody has told yet counts as one byte.
+    """
+    if quotas.is_limited():
+        known = objects.proven(tree.objects, identity)
+        sizes = {digest: push.sizes.get(digest, known.get(digest, 1)) for digest in tree.objects}
+        payer = find_payer(identity, (push.owner, push.name))
+        quotas.check_room(payer, quotas.count_new(payer, identity, sizes))
+
+
 def iter_upload_urls(
     identity: Identity, needed: Iterable[str], sizes: Mapping[str, int]
 ) -> Iterator[tuple[str, str, str]]:
@@ -217,11 +248,11 @@ def _check_objects(claimed: Mapping[str, int], here: Mapping[str, int]) -> None:
 
 
 def _write(identity: Identity, push: Push, tree: Tree, stored: str, readme: Text | None) -> None:
-    package = _lock_or_create(identity, push)
+    package, payer = _lock_or_create(identity, push)
     moment = now()
     if not storage.store().present([stored], hold=True):
         raise Overtaken
-    _add_objects(package, tree.objects)
+    _add_objects(package, payer, {digest: push.sizes[digest] for digest in tree.objects})
     kept = keep_text(readme)
     revision = db.session.scalar(
         select(Revision)
@@ -254,14 +285,14 @@ def _write(identity: Identity, push: Push, tree: Tree, stored: str, readme: Text
         statistics.ask_for(revision.id)
 
 
-def _lock_or_create(identity: Identity, push: Push) -> Package:
+def _lock_or_create(identity: Identity, push: Push) -> tuple[Package, Payer]:
     seen = check_target(identity, push)
-    if seen is not None and lock_package(db.session, seen.package.id):
-        # Rights may have gone while we waited for the lock, and the tag may have moved.
-        seen = check_target(identity, push)
-        if seen is not None:
-            _check_tag(seen, push)
-            return seen.package
+    if seen is not None and lock_package(db.session, seen.package.id) is None:
+        db.session.expunge(seen.package)  # it was just deleted, and SQLite gives its id to the next
+    elif seen is not None and (seen := check_target(identity, push)) is not None:
+        # Asked again: rights may have gone while we waited for the lock, and the tag may have moved.
+        _check_tag(seen, push)
+        return seen.package, _payer(identity, seen)
     _check_tag(None, push)
     moment = now()
     package = Package(
@@ -277,18 +308,23 @@ def _lock_or_create(identity: Identity, push: Push) -> Package:
     emit(RegistryEvents.PACKAGE_CREATED, target=f"package:{push.handle}", shared=push.opened)
     for name in push.opened:
         access.open_package(package, name, identity)
-    return package
+    return package, _payer(identity, None)
 
 
-def _add_objects(package: Package, needed: list[str]) -> None:
+def _add_objects(package: Package, payer: Payer, sizes: Mapping[str, int]) -> None:
     """Write down which objects the package now needs; those it has already cost one look-up a batch."""
     held = select(PackageObject.digest).where(PackageObject.package_id == package.id)
-    for batch in batches(sorted(needed)):
+    usage = None
+    for batch in batches(sorted(sizes)):
         known = set(db.session.scalars(held.where(PackageObject.digest.in_(batch))))
         new = [digest for digest in batch if digest not in known]
-        absent = set(new) - storage.store().present(new, hold=True) if new else set()
+        if not new:
+            continue
+        usage = usage or quotas.lock_usage(package.owner_id)
+        absent = set(new) - storage.store().present(new, hold=True)
         if absent:
             raise WrongObjects(f"{len(absent)} objects are missing.", sorted(absent))
+        quotas.add(usage, payer, sum(sizes[digest] for digest in quotas.new_to(usage, new)))
         write_rows(
             db.session, PackageObject, [{"package_id": package.id, "digest": digest} for digest in new]
         )
