@@ -17,8 +17,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.requests import route_info
-from core.site import site_of
+from core.contract import check_plugin as check_plugin
+from core.contract import list_unguarded
 
 pytest_plugins = ["core.conftest"]
 
@@ -137,16 +137,7 @@ def unguarded_routes(app: Flask, plugin: str | None = None) -> list[str]:
 
     :param plugin: look at this plugin alone.
     """
-    found = []
-    for rule in app.url_map.iter_rules():
-        mount = site_of(app).mounts.get(rule.endpoint.partition(".")[0])
-        if plugin is not None and (mount is None or mount.plugin != plugin):
-            continue
-        info = route_info(app.view_functions[rule.endpoint])
-        if not (info.public or info.login or info.permission):
-            methods = ",".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
-            found.append(f"{methods} {rule.rule} ({rule.endpoint})")
-    return sorted(found)
+    return [text for text, _ in list_unguarded(app, plugin)]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -9,6 +9,7 @@ from core.app import create_app
 from core.cli import plugin_migrations, plugin_switch
 from core.cli.groups import CommandGroup, in_columns
 from core.config import ConfigError
+from core.contract import check_plugin_called
 from core.migrations import pending
 from core.overview import overview, row
 from core.plugins import find_plugins, read_constants
@@ -78,6 +79,30 @@ def info(name: str, as_json: bool) -> None:
         return
     for key, value in rows[name].items():
         click.echo(f"{key:14} {_shown(value)}")
+
+
+@plugin.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+def check(names: tuple[str, ...]) -> None:
+    """Say where the plugins NAME break the contract for plugins: a line each, with file and line.
+
+    They need not be enabled, only installed. The site's own database and configuration are not used.
+
+    \b
+        flask plugin check notes
+    """
+    installed = find_plugins()
+    if unknown := [name for name in names if name not in installed]:
+        have = ", ".join(installed)
+        raise click.ClickException(f"not installed: {', '.join(unknown)}; installed are: {have}")
+    found = {name: check_plugin_called(name) for name in names}
+    for name, findings in found.items():
+        for finding in findings:
+            click.echo(str(finding))
+        if not findings:
+            click.echo(f"{name} keeps the contract")
+    if count := sum(map(len, found.values())):
+        raise click.ClickException(f"{count} {'breach' if count == 1 else 'breaches'} of the contract")
 
 
 def describe() -> dict[str, dict[str, Any]]:
