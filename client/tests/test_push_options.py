@@ -151,7 +151,7 @@ def test_the_provenance_is_what_the_build_knew(site, client, folder, change, tmp
 
 
 def test_a_lost_or_damaged_note_costs_nothing_but_itself(site, client, built):
-    for path in client.store.cache.glob("built-*.json"):
+    for path in client.store.cache.glob("provenance-*.json"):
         path.write_bytes(b"{")
     client.push("demo/x")
     assert site.pushes[0]["provenance"].keys() == {"client"}
