@@ -17,7 +17,7 @@ from core.users.models import (
     UserPermission,
 )
 
-__all__ = ["Rights", "granted_to", "locked_permissions", "rights_of"]
+__all__ = ["Rights", "granted_to", "is_basic", "locked_permissions", "rights_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,12 @@ def rights_of(user: User) -> Rights:
 def granted_to(user: User) -> frozenset[str]:
     """What ``user`` may do while the account is not locked."""
     return rights_of(user).granted
+
+
+def is_basic(name: str) -> bool:
+    """Whether ``users_moderate`` is enough to give and take ``name``."""
+    family = current_site().permissions.family_of(name)
+    return name in current_app.config["BASIC_PERMISSIONS"] or (family is not None and family.basic)
 
 
 def locked_permissions() -> frozenset[str]:

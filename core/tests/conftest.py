@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -148,5 +149,26 @@ def flask(tmp_path, monkeypatch):
         return SimpleNamespace(
             exit_code=done.exit_code, stdout=done.stdout, stderr=done.stderr, json=found, result=done
         )
+
+    return run
+
+
+@pytest.fixture
+def at_once():
+    """``at_once(call, call, ...)``: what each returned, called by threads that start together."""
+
+    def run(*calls):
+        start, answers = threading.Barrier(len(calls)), [None] * len(calls)
+
+        def work(number, call):
+            start.wait()
+            answers[number] = call()
+
+        threads = [threading.Thread(target=work, args=pair) for pair in enumerate(calls)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return answers
 
     return run

@@ -169,6 +169,14 @@ def test_that_of_another_user_needs_a_permission_and_the_password(app, authed_cl
     assert log_in(app.test_client(), "12345") == 200
 
 
+def test_that_of_an_administrator_is_changed_by_administrators_alone(app, authed_client):
+    add_permissions(app, *SETTINGS, "users_moderate")
+    add_permissions(app, "site_god_mode", user_id=2)
+    assert authed_client.put("/users/settings?user_id=2", json=BODY).status_code == 403
+    add_permissions(app, "site_god_mode")
+    assert authed_client.put("/users/settings?user_id=2", json=BODY).status_code == 200
+
+
 def test_guessing_the_existing_password_is_limited(app, authed_client):
     add_permissions(app, *SETTINGS)
     wrong = BODY | {"existing_password": "wrong"}

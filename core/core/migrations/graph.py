@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from threading import Lock
 
 __all__ = ["BadRevision", "Graph", "Revision", "read_folder"]
 
@@ -45,7 +46,8 @@ def read_folder(plugin: str, folder: Path) -> list[Revision]:
 
 def _read(plugin: str, path: Path) -> Revision:
     try:
-        tree = ast.parse(path.read_text("utf-8"), str(path))
+        with _parsing:
+            tree = ast.parse(path.read_text("utf-8"), str(path))
         values = {name: ast.literal_eval(node) for name, node in _assignments(tree) if name in _NAMES}
         words = {name: _words(values.get(name)) for name in _NAMES}
     except (OSError, SyntaxError, ValueError, TypeError) as exc:
@@ -64,6 +66,8 @@ def _read(plugin: str, path: Path) -> Revision:
     )
 
 
+# The first requests of a process come together, and Python 3.11 may fail in two threads that parse at once.
+_parsing = Lock()
 _NAMES = ("revision", "down_revision", "branch_labels", "depends_on")
 
 

@@ -9,6 +9,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 from core.db import now
 from core.errors import ValidationFailed
 from core.permissions import CorePermissions as P
+from core.rights import is_basic, locked_permissions
 from core.serializers import (
     Attribute,
     EpochSeconds,
@@ -19,6 +20,7 @@ from core.serializers import (
     QueryInteger,
     Serializer,
 )
+from core.site import current_site
 from core.users.models import Invite, User
 
 __all__ = [
@@ -54,9 +56,9 @@ class HeldPermissions(fields.List[Any]):
         self.basic = basic
 
     def _serialize(self, value: Any, attr: str | None, obj: User, **kwargs: Any) -> list[str]:
-        config = current_app.config
-        held = set(config["LOCKED_ACCOUNT_PERMISSIONS"] if obj.locked else value)
-        return sorted(held & set(config["BASIC_PERMISSIONS"]) if self.basic else held)
+        known = current_site().permissions  # what no enabled plugin declares gives nothing
+        held = locked_permissions() if obj.locked else value
+        return sorted(name for name in held if name in known and (not self.basic or is_basic(name)))
 
 
 class UserIdField(QueryInteger):

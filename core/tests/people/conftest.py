@@ -49,27 +49,6 @@ def make_invite(clean_database):
 
 
 @pytest.fixture
-def at_once():
-    """``at_once(call, call, ...)``: what each returned, called by threads that start together."""
-
-    def run(*calls):
-        start, answers = threading.Barrier(len(calls)), [None] * len(calls)
-
-        def work(number, call):
-            start.wait()
-            answers[number] = call()
-
-        threads = [threading.Thread(target=work, args=pair) for pair in enumerate(calls)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return answers
-
-    return run
-
-
-@pytest.fixture
 def meet_at_hash(monkeypatch):
     """``meet_at_hash(n)``: each of n registrations has made its checks before any of them writes.
 

@@ -37,10 +37,11 @@ def people(clean_database):
     db.session.execute(insert(SecondaryClassMember), members)
     db.session.add_all(
         [
-            ClassPermission(user_class_id=1, permission="of_class"),
-            ClassPermission(user_class_id=1, permission="taken_away"),
-            SecondaryClassPermission(secondary_class_id=2, permission="of_crew"),
-            UserPermission(user_id=2, permission="taken_away", granted=False),
+            ClassPermission(user_class_id=1, permission="invites_view"),
+            ClassPermission(user_class_id=1, permission="users_edit_settings"),
+            ClassPermission(user_class_id=1, permission="gone_look"),  # of a plugin that is not enabled
+            SecondaryClassPermission(secondary_class_id=2, permission="jobs_view_others"),
+            UserPermission(user_id=2, permission="users_edit_settings", granted=False),
             UserPermission(user_id=2, permission="invites_send", granted=True),
         ]
     )
@@ -90,7 +91,7 @@ def test_others_see_names_and_classes(one, app, people):
 def test_a_user_sees_his_own_account_and_not_who_asked_him(two, people):
     user = seen(two.get("/users/me"))
     assert list(user) == [*OPEN, "email", "locked", "invites", "api_keys", "permissions"]
-    assert user["permissions"] == ["invites_send", "of_class", "of_crew"]
+    assert user["permissions"] == ["invites_send", "invites_view", "jobs_view_others"]
     (key,) = user["api_keys"]  # the other one is revoked
     assert list(key) == KEY_FIELDS
     assert (key["hash"], key["user_id"], key["kind"]) == ("bcdefghijk", 2, "key")
@@ -107,7 +108,7 @@ def test_a_moderator_sees_more_and_an_advanced_one_all(one, app, people):
     assert user["api_keys"] == [None]  # each needs api_keys_view_others
     add_permissions(app, "users_moderate_advanced", "api_keys_view_others")
     user = seen(one.get("/users/2"))
-    assert user["permissions"] == ["invites_send", "of_class", "of_crew"]
+    assert user["permissions"] == ["invites_send", "invites_view", "jobs_view_others"]
     assert user["api_keys"][0]["hash"] == "bcdefghijk"
 
 
@@ -121,7 +122,7 @@ def test_no_answer_has_a_digest(one, app, people):
 
 
 def test_a_locked_account_shows_what_it_may_still_do(one, app, people, monkeypatch):
-    monkeypatch.setitem(app.config, "LOCKED_ACCOUNT_PERMISSIONS", ["users_edit_settings"])
+    monkeypatch.setitem(app.config, "LOCKED_ACCOUNT_PERMISSIONS", ["users_edit_settings", "site_god_mode"])
     db.session.get(User, 2).locked = True
     db.session.commit()
     add_permissions(app, "users_view", "users_moderate", "users_moderate_advanced")

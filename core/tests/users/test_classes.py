@@ -102,23 +102,6 @@ def test_only_what_changes_something_is_a_change(editor, secondary, kind, key):
     assert put().json["response"]["permissions"] == ["users_view"]
 
 
-def test_nobody_gives_a_class_what_they_do_not_hold(app, editor):
-    for answer in (
-        editor.post("/user_classes", json={"name": "Gods", "permissions": ["site_god_mode"]}),
-        editor.put("/user_classes/1", json={"permissions": {"users_view": True, "site_god_mode": True}}),
-        editor.put("/user_classes/1", json={"permissions": {"site_god_mode": True}, "secondary": True}),
-    ):
-        sentence = "You cannot give permissions that you do not hold: site_god_mode."
-        assert failure(answer) == (403, sentence)
-    with app.app_context():
-        gods = services.create_class("Gods", ["site_god_mode", "users_view"], OPERATOR)
-        db.session.commit()
-        path = f"/user_classes/{gods.id}"
-    assert editor.put(path, json={"permissions": {"users_view": False}}).status_code == 403
-    assert editor.delete(path).status_code == 403
-    assert editor.get("/user_classes/1").json["response"]["permissions"] == []
-
-
 @KINDS
 def test_a_class_with_members_stays(app, editor, secondary, kind, key):
     with app.app_context():

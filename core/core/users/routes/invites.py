@@ -44,9 +44,7 @@ def get_invite(code: str) -> Response:
 def send_invite(data: dict[str, Any]) -> Response:
     """Make an invite. Nothing is mailed: pass the code on."""
     identity = current_identity()
-    # What somebody does not want written down is no right that a key could lack.
-    hidden = P.SITE_NO_IP_HISTORY in identity.granted
-    address = "0.0.0.0" if hidden else request.remote_addr or ""  # noqa: S104 - written down, not listened on
+    address = identity.shown_address(request.remote_addr)
     return json_response(InviteSerializer.serialize(services.send_invite(identity, **data, from_ip=address)))
 
 

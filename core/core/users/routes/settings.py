@@ -34,6 +34,8 @@ def edit_settings(args: dict[str, Any], data: dict[str, Any]) -> Response:
     if not own:
         assert_permission(P.USERS_MODERATE)
     user = services.get_user(user_id)
+    if not own:
+        services.check_rank(identity, user)
     if "new_password" in data:
         if not identity.can(P.USERS_CHANGE_PASSWORD):
             raise Forbidden("You do not have permission to change this password.")

@@ -36,7 +36,7 @@ from core.users.services.keys import (
     revoke_keys,
 )
 from core.users.services.login import check_password, log_in, refuse_if_locked_out
-from core.users.services.moderation import change_user
+from core.users.services.moderation import change_user, check_rank
 from core.users.services.passwords import (
     check_password_policy,
     hash_password,
@@ -45,7 +45,6 @@ from core.users.services.passwords import (
     passwords,
 )
 from core.users.services.permissions import (
-    basic_permissions,
     describe_permissions,
     effective_permissions,
     list_orphans,
@@ -66,13 +65,13 @@ __all__ = [
     "FIRST_ADMIN_FILE",
     "Tokens",
     "administrators",
-    "basic_permissions",
     "change_class",
     "change_password",
     "change_user",
     "check_email",
     "check_password",
     "check_password_policy",
+    "check_rank",
     "create_access_token",
     "create_class",
     "create_code",

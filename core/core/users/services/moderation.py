@@ -11,7 +11,7 @@ from core.events import CoreEvents, emit
 from core.identity import Identity, touch
 from core.permissions import GOD_MODE
 from core.permissions import CorePermissions as P
-from core.rights import Rights, rights_of
+from core.rights import Rights, is_basic, rights_of
 from core.users.models import (
     LOWEST_CLASS,
     TOKENS,
@@ -25,9 +25,9 @@ from core.users.models import (
 from core.users.services.accounts import change_password, check_email, get_user
 from core.users.services.guard import changing_rights, check_gain
 from core.users.services.keys import revoke_keys
-from core.users.services.permissions import is_basic, is_known, not_a_permission
+from core.users.services.permissions import is_known, not_a_permission
 
-__all__ = ["change_user"]
+__all__ = ["change_user", "check_rank"]
 
 COLUMNS: Final = ("uploaded", "downloaded", "invites", "locked", "enabled")
 CLASSES: Final = {"user_class_id", "secondary_class_ids"}
@@ -48,7 +48,7 @@ def change_user(user_id: int, changes: Mapping[str, Any], actor: Identity) -> Us
     with changing_rights(actor, P.USERS_MODERATE) as fresh:
         user = get_user(user_id)
         before = rights_of(user)
-        _check_actor(fresh, before, changes)
+        _check_actor(fresh, user, before, changes)
         changed = _change_columns(user, changes)
         if "password" in changes:
             change_password(user, changes["password"], keep=fresh.key_hash or "")
@@ -65,15 +65,25 @@ def change_user(user_id: int, changes: Mapping[str, Any], actor: Identity) -> Us
     return user
 
 
-def _check_actor(actor: Identity, before: Rights, changes: Mapping[str, Any]) -> None:
+def check_rank(actor: Identity, user: User) -> None:
+    """:raises Forbidden: if ``user`` is an administrator, locked or not, and ``actor`` is none."""
+    if GOD_MODE in rights_of(user).stored:
+        actor.require(GOD_MODE)
+
+
+def _check_actor(actor: Identity, user: User, before: Rights, changes: Mapping[str, Any]) -> None:
     if GOD_MODE in before.stored:
         actor.require(GOD_MODE)
     if changes.keys() & CLASSES:
         actor.require(P.USERS_MODERATE_ADVANCED)
     if "password" in changes:
-        # Who sets the password can sign in, and then do all that the user may. What everybody may is no gain.
-        ordinary = select(ClassPermission.permission).where(ClassPermission.user_class_id == LOWEST_CLASS)
-        for name in sorted(before.granted.difference(db.session.scalars(ordinary))):
+        # Who sets the password can sign in, and then do all that the user may.
+        gained = before.granted
+        if actor.user_id != user.id:
+            # What everybody may is no gain, except to a restricted key of the same user.
+            ordinary = select(ClassPermission.permission).where(ClassPermission.user_class_id == LOWEST_CLASS)
+            gained = gained.difference(db.session.scalars(ordinary))
+        for name in sorted(gained):
             actor.require(name)
 
 

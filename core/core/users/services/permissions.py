@@ -2,21 +2,19 @@
 
 from typing import Any
 
-from flask import current_app
 from sqlalchemy import select, union
 
 from core.db import db
 from core.errors import ValidationFailed
 from core.identity import identity_of
 from core.permissions import PermissionFamily, PermissionsEnum
+from core.rights import is_basic
 from core.site import current_site
 from core.users.models import ClassPermission, SecondaryClassPermission, User, UserPermission
 
 __all__ = [
-    "basic_permissions",
     "describe_permissions",
     "effective_permissions",
-    "is_basic",
     "is_known",
     "list_orphans",
     "list_permissions",
@@ -27,12 +25,6 @@ __all__ = [
 def is_known(name: str) -> bool:
     """Whether an enabled plugin declares ``name``, by itself or in a family."""
     return name in current_site().permissions
-
-
-def is_basic(name: str) -> bool:
-    """Whether ``users_moderate`` is enough to give and take ``name``."""
-    family = current_site().permissions.family_of(name)
-    return name in current_app.config["BASIC_PERMISSIONS"] or (family is not None and family.basic)
 
 
 def not_a_permission(name: str) -> ValidationFailed:
@@ -46,11 +38,6 @@ def not_a_permission(name: str) -> ValidationFailed:
 def effective_permissions(user: User) -> list[str]:
     """What ``user`` may do at present, sorted: of a locked account what locking leaves."""
     return sorted(identity_of(user).granted)
-
-
-def basic_permissions(user: User) -> list[str]:
-    """Those of :func:`effective_permissions` that ``users_moderate`` is enough to take away."""
-    return [name for name in effective_permissions(user) if is_basic(name)]
 
 
 def list_permissions() -> list[str]:
