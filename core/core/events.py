@@ -56,6 +56,14 @@ class CoreEvents(EventsEnum):
     USER_CHANGED = "core.user.changed", "Somebody else's account was changed; the payload names the fields."
     USER_LOCKED = "core.user.locked", "An account was locked or disabled, or is no longer."
     PASSWORD_CHANGED = "core.user.password_changed", "A password was changed."
+    LINK_MAILED = (
+        "core.user.link_mailed",
+        "A link was mailed to a user: to set the password, or to verify the address.",
+    )
+    EMAIL_VERIFIED = (
+        "core.user.email_verified",
+        "A user has shown that the address of the account is the user's.",
+    )
     PERMISSIONS_CHANGED = "core.user.permissions_changed", "Permissions of one user were given or taken away."
     LOGIN_FAILED = "core.login.failed", "Somebody gave a wrong password for an account."
     SESSION_CREATED = "core.session.created", "A browser signed in."

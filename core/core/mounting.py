@@ -35,7 +35,10 @@ __all__ = [
 
 EVENT: Final = re.compile(r"(?=.{1,64}\Z)[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_]*)+")
 # core.jobs is what jobs stand on.
-CORE_JOBS: Final = ("jobs", "listeners", "webhooks", "audit.retention", "notifications.retention")
+CORE_JOBS: Final = (
+    *("jobs", "listeners", "webhooks", "mail"),
+    *("audit.retention", "notifications.retention", "users.mails"),
+)
 Declared = TypeVar("Declared", PermissionsEnum, EventsEnum)
 FLASK_COMMANDS: Final = {"routes", "run", "shell"}
 

@@ -9,6 +9,7 @@ from core.users.routes import (
     api_keys,
     invites,
     moderation,
+    passwords,
     permissions,
     settings,
     sign_in,
@@ -32,6 +33,7 @@ bps = [
     invites.bp,
     notifications.bp,
     sign_in.bp,
+    passwords.bp,
     jobs.bp,
     audit,
 ]

@@ -2,7 +2,7 @@
 
 import re
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error
@@ -64,6 +64,25 @@ def _is_address(url: Any) -> bool:
         return bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc and not parts.fragment
     except ValueError:  # a port out of range, a bracket too many
         return False
+
+
+def _check_mail(value: str) -> None:
+    try:
+        parts = urlsplit(value)
+        sender = parse_qs(parts.query, strict_parsing=bool(parts.query)).get("from", ["a@b"])
+        good = (
+            parts.scheme in ("smtp", "smtps")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and parts.path in ("", "/")
+            and "@" in sender[0]
+        )
+    except ValueError:
+        good = False
+    if value and not good:
+        raise ValidationError(
+            "Not an address like smtp://user:password@mail.example.org?from=data@example.org."
+        )
 
 
 def _is_pattern(name: Any) -> bool:
@@ -219,6 +238,13 @@ class Config:
         secret=True,
     )
     WEBHOOK_ALLOW_PRIVATE = Setting(False, "Webhooks may go to private and local addresses.")
+    MAIL_URL = Setting(
+        "",
+        "The server that takes mail: smtp://user:password@mail.example.org:587?from=data@example.org, or smtps://;"
+        " empty: none, and what would be mailed is logged where that is safe. Set PUBLIC_URL too.",
+        check=_check_mail,
+        secret=True,
+    )
     AUDIT_KEEP = Setting(
         None,
         "How long events stay in the audit log; None: for ever.",

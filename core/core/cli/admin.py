@@ -39,7 +39,7 @@ def create(username: str, email: str, password_stdin: bool, class_name: str | No
     """
     password = _password(password_stdin)
     class_name = class_name or services.administrators().name
-    user = services.create_user(username, password, email, class_name=class_name)
+    user = services.create_user(username, password, email, class_name=class_name, verified=True)
     db.session.commit()
     click.echo(f"created {user.username} ({class_name})")
 

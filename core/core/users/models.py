@@ -135,7 +135,9 @@ class User(Base):
     id: Mapped[PK]
     username: Mapped[str] = mapped_column(exact(32))
     username_key: Mapped[Name] = mapped_column(unique=True)  # lower case: Ann and ann are one name
-    email: Mapped[str] = mapped_column(String(255))
+    email: Mapped[str] = mapped_column(String(255))  # in lower case; several users may have the same
+    # When the user showed that the address is the user's; None: anybody may have typed it.
+    email_verified_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     password: Mapped[str] = mapped_column(String(255))  # argon2id, with its parameters
     enabled: Mapped[bool] = mapped_column(Boolean, default=True)
     locked: Mapped[bool] = mapped_column(Boolean, default=False)

@@ -21,9 +21,23 @@ from core.errors import (
 )
 from core.responses import json_response
 
-__all__ = ["LISTED_OBJECTS", "OverQuota", "TagMoved", "WrongObjects", "format_error", "no_such_package"]
+__all__ = [
+    "LISTED_OBJECTS",
+    "OverQuota",
+    "SignupDisabled",
+    "TagMoved",
+    "WrongObjects",
+    "format_error",
+    "no_such_package",
+]
 
 LISTED_OBJECTS: Final = 100  # digests that an error lists; who has more wrong knows what to do by then
+
+
+class SignupDisabled(PulsarError):
+    """Signup is disabled."""
+
+    status, code = HTTPStatus.NOT_IMPLEMENTED, "signup_disabled"
 
 
 class WrongObjects(BadRequest):

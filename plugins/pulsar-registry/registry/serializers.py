@@ -11,6 +11,7 @@ from registry.manifest import is_digest
 from registry.names import is_tag
 
 __all__ = [
+    "AddressSchema",
     "AuditQuery",
     "CredentialsSchema",
     "DiffQuery",
@@ -18,9 +19,11 @@ __all__ = [
     "FetchSchema",
     "InstallQuery",
     "MissingSchema",
+    "NewPasswordSchema",
     "PackQuery",
     "PushSchema",
     "RecentQuery",
+    "RegistrationSchema",
     "RevisionReference",
     "TagQuery",
 ]
@@ -210,3 +213,23 @@ class AuditQuery(Schema):
 
     limit = QueryInteger(load_default=1000, validate=validate.Range(1, 10_000))
     before = QueryInteger(load_default=None, validate=validate.Range(1))
+
+
+class RegistrationSchema(CredentialsSchema):
+    """A new account; with ``code``, an invite, where the site asks for one."""
+
+    email = fields.String(required=True, validate=validate.Length(max=MAX_CREDENTIAL))
+    code = fields.String(load_default=None, validate=validate.Length(max=64))
+
+
+class AddressSchema(Schema):
+    """An e-mail address."""
+
+    email = fields.String(required=True, validate=validate.Length(max=MAX_CREDENTIAL))
+
+
+class NewPasswordSchema(Schema):
+    """A link that was mailed, or the last part of it, and the password that is to be set."""
+
+    link = fields.String(required=True, validate=validate.Length(max=MAX_CREDENTIAL))
+    password = fields.String(required=True, validate=validate.Length(max=MAX_CREDENTIAL))

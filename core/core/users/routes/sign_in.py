@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from flask import Response, g, render_template, request
 
-from core import cookies
+from core import cookies, mail
 from core.blueprint import Blueprint
 from core.errors import NotFound, PulsarError, Unauthenticated, UnsupportedMedia
 from core.identity import SESSION, current_identity, identity_of
@@ -16,7 +16,7 @@ from core.site import current_site
 from core.users import services
 from core.users.serializers import Credentials, LoginQuery, SessionSerializer
 
-__all__ = ["bp"]
+__all__ = ["POLICY", "STALE", "bp", "show_login"]
 
 # Nothing is loaded; the style stands in the page itself, and so does the one script that may run. No
 # form-action: browsers apply it to the redirect after signing in too, and some to the wrong address.
@@ -32,7 +32,7 @@ bp = Blueprint("sign_in", __name__, template_folder="../templates")
 @returns(200, HTML, "A page.")
 def get_login(args: dict[str, Any]) -> Response:
     """The page on which people sign in, or out. `next` is where they go afterwards, a path of this site."""
-    return _page(args["next"])
+    return show_login(args["next"])
 
 
 @bp.post("/login")
@@ -45,12 +45,12 @@ def post_login() -> Response:
     form = request.form
     target = form.get("next", "")
     if not cookies.is_own_form(request):
-        return _page(target, STALE, 403)
+        return show_login(target, STALE, 403)
     try:
         cookies.check_origin(request)
         token = _sign_in(form.get("username", ""), form.get("password", ""))
     except PulsarError as exc:
-        return _page(target, exc.message, exc.status, exc.headers)
+        return show_login(target, exc.message, exc.status, exc.headers)
     response = _go_to(cookies.own_path(target, f"{request.script_root}/login"))
     cookies.set_session(response, request, token)
     return response
@@ -141,7 +141,8 @@ def _end_session() -> None:
     services.revoke_key(services.get_key(identity.key_hash or "", identity, ""))
 
 
-def _page(target: str, problem: str = "", status: int = 200, headers: Any = None) -> Response:
+def show_login(target: str = "", problem: str = "", status: int = 200, headers: Any = None) -> Response:
+    """The page for signing in, or out."""
     response = Response(status=status, mimetype="text/html", headers=headers)
     identity = current_identity()
     signed_in = identity.kind == SESSION
@@ -156,6 +157,7 @@ def _page(target: str, problem: str = "", status: int = 200, headers: Any = None
             problem=problem,
             root=request.script_root,
             additions=additions,
+            can_reset=mail.can_send(),
             nonce=nonce,
         )
     )

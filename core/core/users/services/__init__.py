@@ -35,6 +35,13 @@ from core.users.services.keys import (
     revoke_key,
     revoke_keys,
 )
+from core.users.services.links import (
+    ask_for_reset,
+    ask_for_verification,
+    find_resettable,
+    reset_password,
+    verify_address,
+)
 from core.users.services.login import check_password, log_in, refuse_if_locked_out
 from core.users.services.moderation import change_user, check_rank
 from core.users.services.passwords import (
@@ -65,6 +72,8 @@ __all__ = [
     "FIRST_ADMIN_FILE",
     "Tokens",
     "administrators",
+    "ask_for_reset",
+    "ask_for_verification",
     "change_class",
     "change_password",
     "change_user",
@@ -83,6 +92,7 @@ __all__ = [
     "effective_permissions",
     "exchange",
     "explain",
+    "find_resettable",
     "find_user",
     "get_class",
     "get_class_by_id",
@@ -106,6 +116,7 @@ __all__ = [
     "refuse_if_locked_out",
     "register",
     "replace_key",
+    "reset_password",
     "revoke_all_keys",
     "revoke_invite",
     "revoke_key",
@@ -113,4 +124,5 @@ __all__ = [
     "send_invite",
     "touch",
     "user_or_self",
+    "verify_address",
 ]

@@ -43,15 +43,20 @@ FIRST_ADMIN_FILE: Final = "first-admin.txt"  # in the instance folder, written w
 EMAIL: Final = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,189}")
 
 
-def create_user(username: str, password: str, email: str, *, class_name: str | None = None) -> User:
+def create_user(
+    username: str, password: str, email: str, *, class_name: str | None = None, verified: bool = False
+) -> User:
     """Add a user to the lowest class, or to the one called ``class_name``.
 
+    :param verified: whoever asks knows that the address is the user's.
     :raises ValidationFailed: if the name is not allowed or taken, or the password or address is refused.
     :raises Conflict: if somebody else takes the name in the same moment.
     """
     email = check_account(username, password, email)
     user_class = get_class(class_name) if class_name else lowest_class()
-    return add_user(make_user(username, password, email, user_class))
+    user = make_user(username, password, email, user_class)
+    user.email_verified_at = user.created_at if verified else None
+    return add_user(user)
 
 
 def make_user(username: str, password: str, email: str, user_class: UserClass) -> User:

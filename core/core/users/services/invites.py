@@ -25,6 +25,7 @@ from core.users.services.accounts import (
     user_or_self,
 )
 from core.users.services.classes import lowest_class
+from core.users.services.links import ask_for_verification
 
 __all__ = ["get_invite", "list_invites", "register", "revoke_invite", "send_invite"]
 
@@ -39,12 +40,15 @@ def register(username: str, password: str, email: str, code: object = None) -> U
     :raises Conflict: if somebody else takes the name in the same moment.
     """
     if not current_app.config["REQUIRE_INVITE_CODE"]:
-        return create_user(username, password, email)
+        user = create_user(username, password, email)
+        ask_for_verification(user)
+        return user
     email = check_account(username, password, email)
     invite = _find_usable(code)
     user = make_user(username, password, email, lowest_class())
     user.inviter_id = invite.inviter_id
     _use(invite, user)
+    ask_for_verification(user)
     return user
 
 

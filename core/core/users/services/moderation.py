@@ -94,6 +94,8 @@ def _change_columns(user: User, changes: Mapping[str, Any]) -> set[str]:
     changed = {name for name, value in wanted.items() if getattr(user, name) != value}
     for name in changed:
         setattr(user, name, wanted[name])
+    if "email" in changed:
+        user.email_verified_at = None
     return changed
 
 

@@ -2,15 +2,16 @@
 
 from typing import Any, Final
 
-from flask import g, request
+from flask import current_app, g, request
 
 from core.blueprint import Blueprint
-from core.errors import BadRequest, Unauthenticated
+from core.errors import BadRequest, Conflict, Unauthenticated
 from core.identity import by_key, current_identity, identity_of
 from core.permissions import CorePermissions
 from core.requests import body, login_required, public, returns
 from core.users import services
-from registry.serializers import CredentialsSchema
+from registry.errors import SignupDisabled
+from registry.serializers import AddressSchema, CredentialsSchema, NewPasswordSchema, RegistrationSchema
 
 __all__ = ["bp"]
 
@@ -94,3 +95,39 @@ def get_me() -> dict[str, Any]:
         "is_active": user.enabled,
         "is_staff": identity.can(CorePermissions.SITE_GOD_MODE),
     }
+
+
+@bp.post("/register")
+@public
+@body(RegistrationSchema())
+@returns(200, {"type": "object"}, "Empty.")
+@returns(409, None, "Somebody else has the name.")
+@returns(501, None, "Nobody can register by himself here.")
+def register(data: dict[str, Any]) -> dict[str, Any]:
+    """Register. Where the site asks for invites, ``code`` is one; without it nobody registers there."""
+    if current_app.config["REQUIRE_INVITE_CODE"] and data["code"] is None:
+        raise SignupDisabled
+    if services.find_user(data["username"]) is not None:
+        raise Conflict("The given username is taken.")
+    services.register(**data)
+    return {}
+
+
+@bp.post("/reset_password")
+@public
+@body(AddressSchema())
+@returns(200, {"type": "object"}, "Empty, whether there is such an account or not.")
+def ask_for_reset(data: dict[str, Any]) -> dict[str, Any]:
+    """Have a link mailed that sets the password of the account with this address."""
+    services.ask_for_reset(data["email"])
+    return {}
+
+
+@bp.post("/change_password")
+@public
+@body(NewPasswordSchema())
+@returns(200, {"type": "object"}, "Empty.")
+def change_password(data: dict[str, Any]) -> dict[str, Any]:
+    """Set a password by a link that was mailed, once; every key, code and token of the account ends."""
+    services.reset_password(data["link"].rpartition("/")[2], data["password"])
+    return {}
