@@ -8,6 +8,7 @@ from core import cookies
 from core.blueprint import Blueprint
 from core.errors import PulsarError, Unauthenticated
 from core.identity import current_identity
+from core.openapi import HTML
 from core.requests import login_required, public, returns
 from core.responses import json_response
 from core.users import services
@@ -22,7 +23,7 @@ bp = Blueprint("passwords", __name__, template_folder="../templates")
 
 @bp.get("/password")
 @public
-@returns(200, None, "An HTML page.")
+@returns(200, HTML, "A page.")
 def get_request() -> Response:
     """The page on which people ask for a link to set their password."""
     return _page(asks=True)
@@ -30,7 +31,8 @@ def get_request() -> Response:
 
 @bp.post("/password")
 @public
-@returns(200, None, "An HTML page, the same whether there is such an account or not.")
+@returns(200, HTML, "The page, the same whether there is such an account or not.")
+@returns(403, HTML, "The page again: the form is not of this browser.")
 def post_request() -> Response:
     """Ask for a link by the form of the page."""
     if not cookies.is_own_form(request):
@@ -45,7 +47,8 @@ def post_request() -> Response:
 
 @bp.get("/password/<token>")
 @public
-@returns(200, None, "An HTML page.")
+@returns(200, HTML, "A page.")
+@returns(400, HTML, "A page that says that the link is no longer good.")
 def get_reset(token: str) -> Response:
     """The page that a mailed link opens."""
     try:
@@ -56,7 +59,9 @@ def get_reset(token: str) -> Response:
 
 @bp.post("/password/<token>")
 @public
-@returns(200, None, "An HTML page.")
+@returns(200, HTML, "A page: the password is set.")
+@returns(400, HTML, "The page again: the link is no longer good, or the password not good enough.")
+@returns(403, HTML, "The page again: the form is not of this browser.")
 def post_reset(token: str) -> Response:
     """Set the password by the form of the page."""
     try:
@@ -75,6 +80,7 @@ def post_reset(token: str) -> Response:
 @bp.get("/activate/<token>")
 @public
 @returns(303, None, "The address is verified.")
+@returns(400, HTML, "The sign-in page, which says that the link is no longer good.")
 def activate(token: str) -> Response:
     """Verify the address of an account, by the link that was mailed to it."""
     try:
