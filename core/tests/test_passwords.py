@@ -8,7 +8,7 @@ from argon2 import PasswordHasher, extract_parameters
 from flask import g
 from sqlalchemy import select
 
-from core.conftest import KEY_OF_USER_1, add_permissions
+from core.conftest import CHEAP_ARGON2, KEY_OF_USER_1, add_permissions
 from core.db import db
 from core.errors import Unavailable, ValidationFailed
 from core.models import Event
@@ -35,12 +35,72 @@ def log_in(client, password):
     return client.post("/api_keys", json={"username": "user_one", "password": password}).status_code
 
 
-def test_an_unknown_name_costs_a_digest_with_the_parameters_of_today(context, caplog):
-    # argon2 refuses so little memory, and that is in the log: so it was asked.
-    context.config["ARGON2_PARAMETERS"] = {"time_cost": 1, "memory_cost": 1, "parallelism": 1}
-    body = {"username": "nobody", "password": "12345"}
-    assert context.test_client().post("/api_keys", json=body).status_code == 401
-    assert "Memory cost is too small" in caplog.text
+@pytest.fixture
+def digests(monkeypatch):
+    """What argon2 is asked meanwhile: to check or to make a digest, and at which cost."""
+    asked = []
+    check, make = PasswordHasher.verify, PasswordHasher.hash
+
+    def verify(self, stored, password):
+        asked.append(("check", extract_parameters(stored), len(password)))
+        return check(self, stored, password)
+
+    def hash_(self, password, **more):
+        asked.append(("make", self._parameters, len(password)))
+        return make(self, password, **more)
+
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
+    monkeypatch.setattr(PasswordHasher, "hash", hash_)
+    return asked
+
+
+def by_key(client, name, password):
+    return client.post("/api_keys", json={"username": name, "password": password})
+
+
+def by_session(client, name, password):
+    return client.post("/sessions", json={"username": name, "password": password})
+
+
+def by_page(client, name, password):
+    token = re.search(r'name="csrf_token" value="([^"]*)"', client.get("/login").text)[1]
+    return client.post("/login", data={"username": name, "password": password, "csrf_token": token})
+
+
+@pytest.mark.parametrize("road", [by_key, by_session, by_page])
+def test_an_account_that_is_not_there_costs_what_one_costs_that_is(
+    app, client, digests, query_counter, monkeypatch, road
+):
+    """One digest with the parameters of today, and as many statements, whoever is named and why it fails."""
+    monkeypatch.setitem(app.config, "RATE_LIMIT_LOGIN_ADDRESS", None)
+    db.session.get(User, 2).enabled = False
+    db.session.get(User, 3).locked = True
+    db.session.commit()
+    road(client, "warm_up", "wrong 12345")
+    costs = {}
+    for name in ("user_one", "user_two", "user_three", "nobody", "no body!", "x" * 4000):
+        digests.clear()
+        with query_counter() as statements:
+            answer = road(client, name, "wrong 12345")
+        assert answer.status_code == 401
+        costs[name] = list(digests), len(statements)
+    now = PasswordHasher(**CHEAP_ARGON2)._parameters
+    assert costs["user_one"][0] == [("check", now, 11)]
+    assert {str(asked) for asked, _ in costs.values()} == {str(costs["user_one"][0])}
+    # A name that nobody can have is not looked for: to say so tells nothing.
+    assert {costs[name][1] for name in ("user_two", "user_three", "nobody")} == {costs["user_one"][1]}
+    digests.clear()
+    assert road(client, "user_two", "12345").status_code == 403
+    assert len(digests) == 1
+    assert road(client, "user_one", "x" * 4000).status_code == 401
+    assert digests[-1] == ("check", now, 513)  # more than any password has is not looked at
+
+
+def test_a_request_with_a_key_costs_no_digest_of_a_password(app, authed_client, digests):
+    app.extensions["pulsar"].identities.clear()
+    for _ in range(3):
+        assert authed_client.get("/users/me").status_code == 200
+    assert digests == []
 
 
 def test_a_digest_with_old_parameters_is_replaced_at_login(app, client):
