@@ -17,5 +17,6 @@ class RegistryEvents(EventsEnum):
     PACKAGE_DELETED = "registry.package.deleted", "A package was deleted with all its revisions."
     PACKAGE_PREVIEWED = "registry.package.previewed", "Somebody looked at the preview of a revision."
     ACCESS_CHANGED = "registry.access.changed", "A package was shared, or is shared no longer."
+    INVITATION_SENT = "registry.invitation.sent", "A package was offered to an e-mail address."
     TAG_CHANGED = "registry.tag.changed", "A tag was made, moved or removed."
     VERSION_CREATED = "registry.version.created", "A revision got a version, for good."

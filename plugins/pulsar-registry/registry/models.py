@@ -13,6 +13,7 @@ from core.storage.models import Blob
 from core.users.models import User
 
 __all__ = [
+    "Invitation",
     "LogEntry",
     "Package",
     "PackageObject",
@@ -162,3 +163,16 @@ class Version(Base):
     revision_id: Mapped[BigInt] = mapped_column(ForeignKey(_REVISION, ondelete="CASCADE"))
     created_by: Mapped[int | None] = mapped_column(ForeignKey(_USER, ondelete="SET NULL"))
     created_at: Mapped[Timestamp]
+
+
+class Invitation(Base):
+    """A package that is offered to an address, until somebody shows that it is his."""
+
+    __tablename__ = "registry_invitations"
+    __table_args__ = (UniqueConstraint("package_id", "email"),)
+
+    id: Mapped[PK]
+    package_id: Mapped[int] = mapped_column(ForeignKey(_PACKAGE, ondelete="CASCADE"))
+    email: Mapped[str] = mapped_column(exact(255), index=True)  # in lower case, like that of a user
+    invited_by: Mapped[int | None] = mapped_column(ForeignKey(_USER, ondelete="SET NULL"))
+    invited_at: Mapped[Timestamp]

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import mysql
 
 revision = "registry_0003"
-down_revision = "registry_0001"
+down_revision = "registry_0002"
 branch_labels = None
 depends_on = None
 

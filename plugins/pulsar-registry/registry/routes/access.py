@@ -6,7 +6,7 @@ from core.blueprint import Blueprint
 from core.identity import current_identity
 from core.requests import require_permission, returns
 from registry.permissions import RegistryPermissions as P
-from registry.services import access
+from registry.services import access, invitations
 from registry.services.packages import get_package, require_owner
 
 __all__ = ["bp"]
@@ -28,7 +28,8 @@ def list_access(owner: str, name: str) -> dict[str, Any]:
 def get_access(owner: str, name: str, user: str) -> dict[str, Any]:
     """Whether somebody has a row; for the owner."""
     seen = get_package(current_identity(), owner, name)
-    access.get_access(require_owner(seen, "Only the package owner can view access"), user)
+    package = require_owner(seen, "Only the package owner can view access")
+    (invitations.find_invitation if "@" in user else access.get_access)(package, user)
     return {}
 
 
@@ -36,10 +37,14 @@ def get_access(owner: str, name: str, user: str) -> dict[str, Any]:
 @require_permission(P.PUSH)
 @returns(200, {"type": "object"}, "Empty.")
 def grant(owner: str, name: str, user: str) -> dict[str, Any]:
-    """Let a user read the package, or ``public``; ``team`` (everyone with an account) may push, too."""
+    """Let a user read the package, or ``public``; ``team`` (everyone with an account) may push, too.
+
+    An e-mail address is invited; an account whose verified address it is takes the invitation by
+    ``GET /api/profile``.
+    """
     seen = get_package(current_identity(), owner, name, lock=True)
     package = require_owner(seen, "Only the package owner can grant access")
-    access.grant(package, user, current_identity())
+    (invitations.invite if "@" in user else access.grant)(package, user, current_identity())
     return {}
 
 
@@ -47,7 +52,8 @@ def grant(owner: str, name: str, user: str) -> dict[str, Any]:
 @require_permission(P.PUSH)
 @returns(200, {"type": "object"}, "Empty.")
 def revoke(owner: str, name: str, user: str) -> dict[str, Any]:
-    """Take access back; it ends at once, but links that were handed out live until they expire."""
+    """Take access, or an invitation, back; it ends at once, but links handed out live until they expire."""
     seen = get_package(current_identity(), owner, name, lock=True)
-    access.revoke(require_owner(seen, "Only the package owner can revoke access"), user)
+    package = require_owner(seen, "Only the package owner can revoke access")
+    (invitations.withdraw if "@" in user else access.revoke)(package, user)
     return {}

@@ -22,6 +22,7 @@ from registry.models import Package
 __all__ = [
     "PUBLIC",
     "TEAM",
+    "announce",
     "check_allowed",
     "get_access",
     "grant",
@@ -106,7 +107,7 @@ def grant(package: Package, name: str, identity: Identity) -> None:
     """Let ``name`` read ``package``.
 
     :raises NotFound: no such user; :raises Conflict: the user may already;
-        :raises Forbidden: this site has no such sharing; :raises BadRequest: it is an address.
+        :raises Forbidden: this site has no such sharing; :raises BadRequest: it is no name.
     """
     if name in OPEN:
         check_allowed(name)
@@ -117,7 +118,7 @@ def grant(package: Package, name: str, identity: Identity) -> None:
     if subject_id == package.owner_id or _holds(package, audience, level, subject_id):
         raise Conflict("The user already has access")
     sharing.share(package, audience, level, subject_id=subject_id, granted_by=identity.user_id)
-    _announce(package, name, granted=True)
+    announce(package, name, granted=True)
 
 
 def revoke(package: Package, name: str) -> None:
@@ -134,10 +135,11 @@ def revoke(package: Package, name: str) -> None:
         taken = sharing.revoke(package, Audience.USER, user.id)
     if not taken:
         raise NotFound(f"User {name} has no access")
-    _announce(package, name, granted=False)
+    announce(package, name, granted=False)
 
 
-def _announce(package: Package, name: str, *, granted: bool) -> None:
+def announce(package: Package, name: str, *, granted: bool) -> None:
+    """Write down that ``name`` was given access, or lost it."""
     owner = db.session.scalar(select(User.username).where(User.id == package.owner_id))
     target = f"package:{owner}/{package.name}"
     emit(RegistryEvents.ACCESS_CHANGED, target=target, user=name, granted=granted)
@@ -155,7 +157,7 @@ def _holds(package: Package, audience: Audience, level: Level, subject_id: int =
 
 
 def _get_user(name: str) -> User:
-    if not name or len(name) > 64 or "@" in name or not name.isprintable():
+    if not name or len(name) > 64 or not name.isprintable():
         raise BadRequest("Invalid user name")
     user = db.session.scalar(select(User).where(User.username == name))
     if user is None:
