@@ -18,7 +18,8 @@ class UsageLine(click.UsageError):
 
     def show(self, file: Any = None) -> None:
         path = self.ctx.command_path if self.ctx else "flask"
-        click.echo(f"Error: {self.format_message()} See `{path} --help`.", err=True, file=file)
+        said = self.format_message().rstrip(".")
+        click.echo(f"Error: {said}. See `{path} --help`.", err=True, file=file)
 
 
 def _refuse(exc: click.UsageError) -> NoReturn:

@@ -8,6 +8,7 @@ import click
 from core.app import create_app
 from core.cli import plugin_migrations, plugin_switch
 from core.cli.groups import CommandGroup, in_columns
+from core.cli.plugin_new import new
 from core.config import ConfigError
 from core.contract import check_plugin_called
 from core.migrations import pending
@@ -20,10 +21,10 @@ __all__ = ["plugin"]
 
 @click.group(cls=CommandGroup)
 def plugin() -> None:
-    """Show plugins; switch, migrate and remove them."""
+    """Write, check, switch and migrate plugins."""
 
 
-for command in (*plugin_switch.commands, *plugin_migrations.commands):
+for command in (new, *plugin_switch.commands, *plugin_migrations.commands):
     plugin.add_command(command)
 
 
