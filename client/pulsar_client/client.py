@@ -248,6 +248,10 @@ class Client:
         """All pushes of a package on the site, newest first."""
         return self.registry.list_log(parse_handle(package))[::-1]
 
+    def search(self, words: str, *, limit: int = 100) -> "list[dict[str, Any]]":
+        """``{"owner", "name", "is_public", "is_team", "readme_preview", "rank"}`` of what the site finds."""
+        return self.registry.search(words, limit)
+
     def diff(self, package: str, old: str, new: str = "latest") -> "Comparison":
         """What differs between two revisions on the site: tags, versions, or (shortened) digests."""
         return comparison.compare(self.registry.http, parse_handle(package), old, new)

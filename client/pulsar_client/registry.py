@@ -182,6 +182,15 @@ class Registry:
             _expect(package, "name", str)
         return packages
 
+    def search(self, words: str, limit: int) -> list[dict[str, Any]]:
+        """The packages that match, best first."""
+        answer = self.http.get_json("GET", "/api/search/", query={"q": words, "limit": str(limit)})
+        packages: list[dict[str, Any]] = _expect(answer, "packages", list)
+        for package in packages:
+            _expect(package, "owner", str)
+            _expect(package, "name", str)
+        return packages
+
     def list_log(self, package: Handle) -> list[LogEntry]:
         """All pushes, oldest first."""
         answer = self.http.get_json("GET", f"/api/log/{package.package}/")

@@ -44,6 +44,7 @@ class Site:
         self.lose_answer = False  # to a push that was done, once
         self.fail_after_packs = None  # accept so many packs, then answer 500
         self.changes, self.diff, self.compared = [], {}, []  # what a comparison says, and was asked for
+        self.found, self.questions = [], []  # what a search finds, and was asked for
         self.linked = []  # what links were asked for
         self.send_at_once = False  # bytes instead of a link
         self.lock = threading.Lock()
@@ -276,6 +277,10 @@ class Handler(BaseHTTPRequestHandler):
             digest = tree["children"][path]["hashes"][0]
             self.answer(302, b"", {"Location": f"/blob/{digest}?sig=1"})
 
+    def get_search(self, body, query):
+        self.site.questions.append(parse_qs(query))
+        self.answer(200, {"packages": self.site.found})
+
     def get_packages(self, owner, body, query):
         names = sorted(name.split("/")[1] for name in self.site.access if name.startswith(f"{owner}/"))
         self.answer(200, {"packages": [{"name": n, "is_public": True, "is_team": False} for n in names]})
@@ -309,6 +314,7 @@ ROUTES = [
     ("GET", f"/api/package/{P}/([0-9a-f]+)", Handler.get_package),
     ("GET", f"/api/diff/{P}/([^/]+)/([^/]+)", Handler.get_diff),
     ("GET", r"/api/object/(\w+)/(\w+)@([^/]+)/(.+)", Handler.get_object),
+    ("GET", "/api/search/", Handler.get_search),
     ("GET", r"/api/package/(\w+)/", Handler.get_packages),
     ("PUT", f"/api/tag/{P}/(.+)", Handler.put_tag),
     ("GET", f"/api/tag/{P}/(.+)", Handler.get_tag),

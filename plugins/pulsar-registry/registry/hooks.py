@@ -2,15 +2,23 @@
 
 from collections.abc import Iterable
 
+import click
 from flask import render_template
 from markupsafe import Markup
 
 from core.hookspecs import hookimpl
 from core.identity import Identity
 from core.users import services
+from registry.cli import reindex
 from registry.services.pushes import RESERVED
 
-__all__ = ["reserved_usernames", "signed_in_page"]
+__all__ = ["register_commands", "reserved_usernames", "signed_in_page"]
+
+
+@hookimpl
+def register_commands(cli: click.Group) -> None:
+    """``flask registry ...``"""
+    cli.add_command(reindex)
 
 
 @hookimpl

@@ -23,6 +23,7 @@ __all__ = [
     "Tag",
     "Usage",
     "Version",
+    "Word",
 ]
 
 _USER = f"{User.__tablename__}.id"
@@ -117,6 +118,18 @@ class Usage(Base):
 
     owner_id: Mapped[int] = mapped_column(ForeignKey(_USER, ondelete="CASCADE"), primary_key=True)
     bytes: Mapped[BigInt]
+
+
+class Word(Base):
+    """A word by which a package is found, at the revision of its tag ``latest``."""
+
+    __tablename__ = "registry_words"
+
+    word: Mapped[Name] = mapped_column(primary_key=True)
+    package_id: Mapped[int] = mapped_column(
+        ForeignKey(_PACKAGE, ondelete="CASCADE"), primary_key=True, index=True
+    )
+    weight: Mapped[int]  # what it counts for: a word of the name more than one of the readme
 
 
 class LogEntry(Base):

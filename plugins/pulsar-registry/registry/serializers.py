@@ -25,6 +25,7 @@ __all__ = [
     "RecentQuery",
     "RegistrationSchema",
     "RevisionReference",
+    "SearchQuery",
     "TagQuery",
 ]
 
@@ -32,6 +33,8 @@ MAX_DESCRIPTION = 10_240  # characters
 MAX_CREDENTIAL = 4096  # characters of a name or password that is looked at at all
 MAX_PAGE = 1_000_000
 MAX_CHANGES = 5000  # on one page of a comparison
+MAX_FOUND = 1000  # packages on one page of a search
+MAX_QUESTION = 1024  # characters
 MAX_RECENT = 100  # packages
 
 
@@ -173,6 +176,14 @@ class RecentQuery(Schema):
     """How many packages are asked for."""
 
     count = fields.Integer(load_default=10, validate=validate.Range(1, MAX_RECENT))
+
+
+class SearchQuery(Schema):
+    """Words, and which page of what they find."""
+
+    q = fields.String(load_default="", validate=validate.Length(max=MAX_QUESTION))
+    page = fields.Integer(load_default=1, validate=validate.Range(1, MAX_PAGE))
+    limit = fields.Integer(load_default=100, validate=validate.Range(1, MAX_FOUND))
 
 
 class RevisionReference(Schema):

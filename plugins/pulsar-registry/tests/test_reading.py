@@ -400,7 +400,17 @@ def test_capabilities_are_known_to_everybody(people):
     answer = people.nobody.get("/api/capabilities")
     assert answer.json == {
         "protocol": 2,
-        "features": ["missing", "pack", "fetch", "tag", "provenance", "quota"],
+        "features": [
+            "missing",
+            "pack",
+            "fetch",
+            "tag",
+            "provenance",
+            "quota",
+            "object",
+            "statistics",
+            "diff",
+        ],
         "limits": {
             "missing_objects": 10_000,
             "pack_bytes": 2**28,

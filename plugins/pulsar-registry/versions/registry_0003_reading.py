@@ -1,4 +1,4 @@
-"""Registry: the texts of readmes, statistics of tables."""
+"""Registry: the texts of readmes, statistics of tables, words for search."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,6 +9,7 @@ down_revision = "registry_0002"
 branch_labels = None
 depends_on = None
 
+BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 TIME = sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 LONG = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 
@@ -50,10 +51,25 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_registry_statistics")),
     )
+    op.create_table(
+        "registry_words",
+        sa.Column("word", exact(64), nullable=False),
+        sa.Column("package_id", BIG, nullable=False),
+        sa.Column("weight", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["package_id"],
+            ["registry_packages.id"],
+            name=op.f("fk_registry_words_package_id_registry_packages"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("word", "package_id", name=op.f("pk_registry_words")),
+    )
+    op.create_index(op.f("ix_registry_words_package_id"), "registry_words", ["package_id"], unique=False)
     op.add_column("registry_revisions", sa.Column("readme", exact(64), nullable=True))
 
 
 def downgrade() -> None:
     op.drop_column("registry_revisions", "readme")
+    op.drop_table("registry_words")
     op.drop_table("registry_statistics")
     op.drop_table("registry_readmes")

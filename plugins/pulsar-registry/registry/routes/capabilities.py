@@ -10,7 +10,7 @@ from core.requests import public, returns
 __all__ = ["bp"]
 
 PROTOCOL: Final = 2
-FEATURES: Final = ("missing", "pack", "fetch", "tag", "provenance", "quota")
+FEATURES: Final = ("missing", "pack", "fetch", "tag", "provenance", "quota", "object", "statistics", "diff")
 
 bp = Blueprint("capabilities", __name__)
 

@@ -24,10 +24,11 @@ from registry.errors import WrongObjects
 from registry.events import RegistryEvents
 from registry.manifest import BadTree, Tree, check_tree, find_objects, find_parquet, find_readme, top_hash
 from registry.models import Package, PackageObject, Revision
-from registry.services import access, history, objects, quotas, statistics, tags
+from registry.services import access, history, objects, quotas, search, statistics, tags
 from registry.services.packages import PACKAGE_NAME, Seen, find_package, lock_package
 from registry.services.quotas import Payer
 from registry.services.readmes import Text, keep_text, read_text
+from registry.services.references import LATEST
 from registry.services.retrying import Overtaken, retrying
 from registry.stored import pack_tree
 
@@ -226,11 +227,14 @@ def push(identity: Identity, push: Push, tree: Tree) -> None:
     sizes = {digest: push.sizes[digest] for digest in tree.objects}
     packed = pack_tree(push.contents, sizes, tree.metadata)
     readme = read_text(find_readme(push.contents))
+    words: dict[str, int] = {}
+    if push.tag == LATEST:
+        words = search.words_of(push.name, push.contents, readme.text if readme else "")
 
     def write() -> None:
         # Inside, because a sweep may take it away again before a row refers to it.
         stored = storage.store().put(packed).digest
-        _write(identity, push, tree, stored, readme)
+        _write(identity, push, tree, stored, readme, words)
 
     retrying(write)
 
@@ -247,7 +251,9 @@ def _check_objects(claimed: Mapping[str, int], here: Mapping[str, int]) -> None:
         raise WrongObjects(f"{len(wrong)} objects have another size, the first is {wrong[0]}.", wrong)
 
 
-def _write(identity: Identity, push: Push, tree: Tree, stored: str, readme: Text | None) -> None:
+def _write(
+    identity: Identity, push: Push, tree: Tree, stored: str, readme: Text | None, words: dict[str, int]
+) -> None:
     package, payer = _lock_or_create(identity, push)
     moment = now()
     if not storage.store().present([stored], hold=True):
@@ -280,7 +286,7 @@ def _write(identity: Identity, push: Push, tree: Tree, stored: str, readme: Text
     )
     db.session.flush()
     if push.tag is not None:
-        tags.point_tag(package, push.tag, revision, handle=push.handle, by=identity.user_id)
+        tags.point_tag(package, push.tag, revision, words, handle=push.handle, by=identity.user_id)
     if is_new and find_parquet(push.contents):
         statistics.ask_for(revision.id)
 

@@ -11,7 +11,7 @@ from registry.manifest import is_digest
 from registry.models import Revision, Tag, Version
 from registry.services.versions import version_key
 
-__all__ = ["LATEST", "find_latest", "get_by_reference"]
+__all__ = ["LATEST", "find_latest", "find_tagged", "get_by_reference"]
 
 LATEST: Final = "latest"
 LONGEST: Final = 64  # characters of any of them
@@ -34,8 +34,7 @@ def get_by_reference(package_id: int, reference: str) -> Revision:
 def _find(package_id: int, reference: str) -> Revision | None:
     if is_digest(reference):
         return _one(package_id, Revision.digest == reference)
-    tagged = select(Tag.revision_id).where(Tag.package_id == package_id, Tag.name == reference)
-    if (found := _one(package_id, Revision.id.in_(tagged))) is not None:
+    if (found := find_tagged(package_id, reference)) is not None:
         return found
     if (key := version_key(reference)) is not None:
         versioned = select(Version.revision_id).where(Version.package_id == package_id, Version.key == key)
@@ -50,6 +49,12 @@ def _find(package_id: int, reference: str) -> Revision | None:
     if len(some) > 1:
         raise BadRequest(f"Several revisions begin with {reference!r}", code="ambiguous")
     return some[0] if some else None
+
+
+def find_tagged(package_id: int, tag: str) -> Revision | None:
+    """The revision that a tag names."""
+    tagged = select(Tag.revision_id).where(Tag.package_id == package_id, Tag.name == tag)
+    return _one(package_id, Revision.id.in_(tagged))
 
 
 def _one(package_id: int, condition: ColumnElement[bool]) -> Revision | None:

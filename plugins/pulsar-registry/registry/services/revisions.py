@@ -25,7 +25,7 @@ __all__ = [
     "Described",
     "Installable",
     "describe",
-    "find_revision_id",
+    "find_revision",
     "get_revision",
     "get_revision_id",
     "is_complete",
@@ -160,19 +160,19 @@ def is_complete(revision: Revision) -> bool:
     return rotten.isdisjoint(tree.sizes)
 
 
-def find_revision_id(package_id: int, digest: str) -> int | None:
+def find_revision(package_id: int, digest: str) -> Revision | None:
     """The revision of that top hash, in this package."""
     return db.session.scalar(
-        select(Revision.id).where(Revision.package_id == package_id, Revision.digest == digest)
+        select(Revision).where(Revision.package_id == package_id, Revision.digest == digest)
     )
 
 
 def get_revision_id(package_id: int, digest: str) -> int:
     """:raises NotFound: ``Package hash does not exist``; a hash of another package does not."""
-    found = find_revision_id(package_id, digest)
+    found = find_revision(package_id, digest)
     if found is None:
         raise NotFound("Package hash does not exist")
-    return found
+    return found.id
 
 
 def list_hashes(identity: Identity, owner: str, name: str) -> Sequence[str]:

@@ -15,8 +15,10 @@ from registry.errors import TagMoved
 from registry.events import RegistryEvents
 from registry.models import Package, Revision, Tag
 from registry.names import is_tag
+from registry.services import search
 from registry.services.packages import get_package, require_owner
-from registry.services.revisions import get_revision_id, is_complete
+from registry.services.references import LATEST, find_tagged
+from registry.services.revisions import find_revision, get_revision_id, is_complete
 
 __all__ = ["check_expected", "delete_tag", "get_tag", "list_tags", "point_tag", "set_tag"]
 
@@ -36,9 +38,12 @@ def check_expected(package_id: int | None, tag: str, expected: str | None) -> No
         raise TagMoved(tag, found)
 
 
-def point_tag(package: Package, tag: str, revision: Revision, *, handle: str, by: int | None) -> None:
+def point_tag(
+    package: Package, tag: str, revision: Revision, words: dict[str, int], *, handle: str, by: int | None
+) -> None:
     """Let ``tag`` name ``revision``; the package must be locked.
 
+    :param words: by which the package is found from now on; nothing: by those it had.
     :param handle: ``owner/name`` of the package; :param by: the user who does it.
     """
     moment = now()
@@ -47,6 +52,8 @@ def point_tag(package: Package, tag: str, revision: Revision, *, handle: str, by
         found = Tag(package_id=package.id, name=tag, created_by=by, created_at=moment)
         db.session.add(found)
     found.revision_id, found.updated_by, found.updated_at = revision.id, by, moment
+    if words:
+        search.index(package.id, words)
     emit(RegistryEvents.TAG_CHANGED, target=f"package:{handle}", tag=tag, hash=revision.digest)
     db.session.flush()
 
@@ -58,11 +65,24 @@ def set_tag(identity: Identity, owner: str, name: str, tag: str, digest: str) ->
     """
     if not is_tag(tag):
         raise BadRequest("Invalid tag")
+    words = _find_words(identity, owner, name, digest) if tag == LATEST else {}
     seen = get_package(identity, owner, name, lock=True)
     if not seen.may_push:
         raise Forbidden("Only the package owner can modify tags")
     revision = db.session.get_one(Revision, get_revision_id(seen.package.id, digest))
-    point_tag(seen.package, tag, revision, handle=f"{owner}/{name}", by=identity.user_id)
+    point_tag(seen.package, tag, revision, words, handle=f"{owner}/{name}", by=identity.user_id)
+
+
+def _find_words(identity: Identity, owner: str, name: str, digest: str) -> dict[str, int]:
+    """By what the package is to be found; nothing if that stays as it is.
+
+    Looked for before anything is locked, since a tree may be large.
+    """
+    seen = get_package(identity, owner, name)
+    revision = find_revision(seen.package.id, digest)
+    if revision is None or not seen.may_push or find_tagged(seen.package.id, LATEST) == revision:
+        return {}
+    return search.find_words(seen.package.name, revision)
 
 
 def get_tag(identity: Identity, owner: str, name: str, tag: str, *, complete: bool = False) -> dict[str, Any]:
