@@ -225,9 +225,10 @@ def _count(
     idle_since = func.coalesce(Blob.idle_since, at)
     due = and_(~is_referred_to(referrers), idle_since <= cutoff)
     with own_transaction() as session:
-        report.blobs, report.bytes = session.execute(
+        blobs, size = session.execute(
             select(func.count(), func.coalesce(func.sum(Blob.size), 0)).where(due)
         ).one()
+    report.blobs, report.bytes = blobs, int(size)  # PostgreSQL and MariaDB make a Decimal of a sum
     for orphans, _ in _list_strays(backend, cutoff):
         report.orphans += len(orphans)
         report.blobs += len(orphans)

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from core.hookspecs import hookimpl
 from core.identity import Identity
 from core.users import services
-from registry.cli import reindex
+from registry.cli import gc_command, reindex_command, stats_command, verify_command
 from registry.services.pushes import RESERVED
 
 __all__ = ["register_commands", "reserved_usernames", "signed_in_page"]
@@ -17,8 +17,9 @@ __all__ = ["register_commands", "reserved_usernames", "signed_in_page"]
 
 @hookimpl
 def register_commands(cli: click.Group) -> None:
-    """``flask registry ...``"""
-    cli.add_command(reindex)
+    """``flask registry gc``, ``reindex``, ``stats`` and ``verify``."""
+    for command in (gc_command, reindex_command, stats_command, verify_command):
+        cli.add_command(command)
 
 
 @hookimpl

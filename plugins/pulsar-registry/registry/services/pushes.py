@@ -326,7 +326,7 @@ def _add_objects(package: Package, payer: Payer, sizes: Mapping[str, int]) -> No
         new = [digest for digest in batch if digest not in known]
         if not new:
             continue
-        usage = usage or quotas.lock_usage(package.owner_id)
+        usage = usage or quotas.lock_usage(db.session, package.owner_id)
         absent = set(new) - storage.store().present(new, hold=True)
         if absent:
             raise WrongObjects(f"{len(absent)} objects are missing.", sorted(absent))

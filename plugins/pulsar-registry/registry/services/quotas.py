@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 from sqlalchemy import exists, func, select
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Session, aliased
 
 from core.db import db
 from core.identity import Identity
@@ -29,6 +29,7 @@ __all__ = [
     "add",
     "check_room",
     "count_new",
+    "count_used",
     "free",
     "get_room",
     "is_limited",
@@ -86,14 +87,22 @@ def count_new(payer: Payer, identity: Identity, sizes: Mapping[str, int]) -> int
     return sum(size for digest, size in sizes.items() if digest not in known)
 
 
-def lock_usage(owner_id: int) -> Usage:
+def lock_usage(session: Session, owner_id: int) -> Usage:
     """The kept sum; other changes to it wait until the transaction ends. Lock the package before."""
     query = select(Usage).where(Usage.owner_id == owner_id).with_for_update()
-    found = db.session.scalar(query.execution_options(populate_existing=True))
+    found = session.scalar(query.execution_options(populate_existing=True))
     if found is None:
-        write_rows(db.session, Usage, [{"owner_id": owner_id, "bytes": 0}])
-        found = db.session.scalars(query.execution_options(populate_existing=True)).one()
+        write_rows(session, Usage, [{"owner_id": owner_id, "bytes": 0}])
+        found = session.scalars(query.execution_options(populate_existing=True)).one()
     return found
+
+
+def count_used(session: Session, owner_id: int) -> int:
+    """What the kept sum should be. Looks at every object of the owner."""
+    held = select(PackageObject.digest).join(Package, Package.id == PackageObject.package_id)
+    needed = held.where(Package.owner_id == owner_id).distinct().subquery()
+    query = select(func.coalesce(func.sum(Blob.size), 0)).join(needed, needed.c.digest == Blob.digest)
+    return int(session.scalars(query).one())
 
 
 def new_to(usage: Usage, digests: Sequence[str]) -> set[str]:
@@ -112,7 +121,7 @@ def add(usage: Usage, payer: Payer, wanted: int) -> None:
 
 def free(package: Package) -> None:
     """Take what only this package of its owner holds off the sum, before it is deleted."""
-    usage = lock_usage(package.owner_id)
+    usage = lock_usage(db.session, package.owner_id)
     other, of_owner = aliased(PackageObject), aliased(Package)
     elsewhere = exists().where(
         other.digest == PackageObject.digest,
@@ -123,4 +132,5 @@ def free(package: Package) -> None:
     query = select(func.coalesce(func.sum(Blob.size), 0)).join(
         PackageObject, PackageObject.digest == Blob.digest
     )
-    usage.bytes -= db.session.scalars(query.where(PackageObject.package_id == package.id, ~elsewhere)).one()
+    query = query.where(PackageObject.package_id == package.id, ~elsewhere)
+    usage.bytes -= int(db.session.scalars(query).one())
