@@ -15,8 +15,8 @@ import click
 
 from core.db import now
 from core.mounting import FLASK_COMMANDS
+from core.paths import blueprints_of
 from core.plugins import find_plugins
-from core.routes import bps
 
 __all__ = ["new", "render"]
 
@@ -75,12 +75,13 @@ def new(name: str, no_models: bool, dest: Path | None) -> None:
 
 def _why_not(name: str) -> str | None:
     """Why no plugin can have this name; None if one can."""
-    package = name.replace("-", "_")
+    package, installed = name.replace("-", "_"), find_plugins()
+    bps = blueprints_of(installed["core"].submodule("routes"))
     if not NAME.fullmatch(name):
         return "a name is lower-case letters and digits, with single hyphens inside, and begins with a letter"
     if len(name) > LONGEST:
         return f"it is longer than {LONGEST} characters"
-    if name in find_plugins():
+    if name in installed:
         return "there is one of this name"
     if name in {entry.name for entry in entry_points(group="flask.commands")} | FLASK_COMMANDS:
         return f"flask {name} is a command of the site"
