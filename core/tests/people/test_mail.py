@@ -200,6 +200,16 @@ def test_a_link_ends_after_a_day(client, server, work, monkeypatch):
         assert client.get(path).status_code == status
 
 
+def test_a_link_in_an_old_mailbox_sets_no_password(client, server, work):
+    ask(client, ADDRESS)
+    work()
+    path = link_in(server.mails[0], "password")
+    assert client.get(path).status_code == 200
+    services.change_user(1, {"email": "new@example.org"}, OPERATOR)
+    db.session.commit()
+    assert client.get(path).status_code == 400
+
+
 @pytest.mark.parametrize("path", ["/password", "/password/x"])
 def test_the_forms_are_of_this_site(client, server, path):
     assert client.post(path, data={"email": ADDRESS, "password": NEW}).status_code in (400, 403)

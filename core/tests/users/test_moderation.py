@@ -273,9 +273,13 @@ def test_an_administrator_is_moderated_by_administrators_alone(
     assert advanced.put(f"/users/{boss.id}", json={"locked": True}).status_code == 200
 
 
-def test_nobody_sets_the_password_of_an_account_that_may_do_more(app, moderator, client_of, api_key_factory):
+WAYS_IN = pytest.mark.parametrize("body", [{"password": "correct horse 1!"}, {"email": "me@example.org"}])
+
+
+@WAYS_IN
+def test_nobody_gets_into_an_account_that_may_do_more(app, moderator, client_of, api_key_factory, body):
+    """By its password, or by an address to which a link for a new one is mailed."""
     add_permissions(app, "users_moderate_advanced", user_id=2)
-    body = {"password": "correct horse 1!"}
     assert moderator.put("/users/2", json=body).status_code == 403
     add_permissions(app, "users_moderate_advanced")
     assert moderator.put("/users/2", json=body).status_code == 200
@@ -286,13 +290,13 @@ def test_nobody_sets_the_password_of_an_account_that_may_do_more(app, moderator,
     assert scoped.put("/users/3", json=body).status_code == 200
 
 
-def test_a_restricted_key_does_not_set_its_users_password(app, moderator, client_of, api_key_factory):
+@WAYS_IN
+def test_a_restricted_key_does_not_get_to_all_of_its_user(app, moderator, client_of, api_key_factory, body):
     """Not even for the sake of what everybody may: it would open what is this user's alone."""
     with app.app_context():
         services.change_class(1, {"invites_view": True}, OPERATOR)
         db.session.commit()
         scoped = client_of(api_key_factory(services.get_user(1), permissions=[*MODERATOR]))
-    body = {"password": "correct horse 1!"}
     assert scoped.put("/users/1", json=body).json["error"]["code"] == "key_scope"
     assert scoped.put("/users/2", json=body).status_code == 200
     assert moderator.put("/users/1", json=body).status_code == 200

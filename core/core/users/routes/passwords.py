@@ -31,7 +31,8 @@ def get_request() -> Response:
 
 @bp.post("/password")
 @public
-@returns(200, HTML, "The page, the same whether there is such an account or not.")
+@returns(200, HTML, "A page, the same whether there is such an account or not.")
+@returns(400, HTML, "The page again: this is no address.")
 @returns(403, HTML, "The page again: the form is not of this browser.")
 def post_request() -> Response:
     """Ask for a link by the form of the page."""
@@ -48,7 +49,7 @@ def post_request() -> Response:
 @bp.get("/password/<token>")
 @public
 @returns(200, HTML, "A page.")
-@returns(400, HTML, "A page that says that the link is no longer good.")
+@returns(400, HTML, "A page: the link is no good, or not any more.")
 def get_reset(token: str) -> Response:
     """The page that a mailed link opens."""
     try:
@@ -59,8 +60,8 @@ def get_reset(token: str) -> Response:
 
 @bp.post("/password/<token>")
 @public
-@returns(200, HTML, "A page: the password is set.")
-@returns(400, HTML, "The page again: the link is no longer good, or the password not good enough.")
+@returns(200, HTML, "A page.")
+@returns(400, HTML, "The page again: the link is no good, or the password.")
 @returns(403, HTML, "The page again: the form is not of this browser.")
 def post_reset(token: str) -> Response:
     """Set the password by the form of the page."""
@@ -80,7 +81,7 @@ def post_reset(token: str) -> Response:
 @bp.get("/activate/<token>")
 @public
 @returns(303, None, "The address is verified.")
-@returns(400, HTML, "The sign-in page, which says that the link is no longer good.")
+@returns(400, HTML, "A page: the link is no good, or not any more.")
 def activate(token: str) -> Response:
     """Verify the address of an account, by the link that was mailed to it."""
     try:

@@ -79,7 +79,7 @@ def ask_for_reset(email: str) -> None:
 
 
 def make_reset_link(user: User) -> str:
-    """A link that is good until the password changes, for a day."""
+    """A link that is good until the password or the address changes, for a day."""
     return mail.address_of(f"/password/{_serializer('reset').dumps([user.id, _fingerprint(user)])}")
 
 
@@ -116,8 +116,8 @@ def _note_verified(user: User) -> None:
 
 
 def _fingerprint(user: User) -> str:
-    """Another one for each password, and no help in finding it."""
-    return hashlib.sha256(user.password.encode()).hexdigest()[:32]
+    """Another one for each password and address, and no help in finding them."""
+    return hashlib.sha256(f"{user.password} {user.email}".encode()).hexdigest()[:32]
 
 
 def _serializer(purpose: str) -> URLSafeTimedSerializer:

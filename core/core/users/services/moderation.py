@@ -31,6 +31,7 @@ __all__ = ["change_user", "check_rank"]
 
 COLUMNS: Final = ("uploaded", "downloaded", "invites", "locked", "enabled")
 CLASSES: Final = {"user_class_id", "secondary_class_ids"}
+WAYS_IN: Final = {"password", "email"}
 RIGHTS: Final = {"permissions", "locked", "enabled"} | CLASSES
 
 
@@ -76,8 +77,8 @@ def _check_actor(actor: Identity, user: User, before: Rights, changes: Mapping[s
         actor.require(GOD_MODE)
     if changes.keys() & CLASSES:
         actor.require(P.USERS_MODERATE_ADVANCED)
-    if "password" in changes:
-        # Who sets the password can sign in, and then do all that the user may.
+    if changes.keys() & WAYS_IN:
+        # Who sets the password, or reads the mail, can sign in and then do all that the user may.
         gained = before.granted
         if actor.user_id != user.id:
             # What everybody may is no gain, except to a restricted key of the same user.
