@@ -30,8 +30,8 @@ def site(address, tmp_path):
     }
     engine = sa.create_engine(address)
 
-    def flask(*arguments, **more):
-        return forked.run(arguments, cwd=ROOT, env=environment | more, timeout=120)
+    def flask(*arguments, input="", **more):
+        return forked.run(arguments, cwd=ROOT, env=environment | more, input=input, timeout=120)
 
     def sql(statement):
         with engine.begin() as connection:
@@ -40,6 +40,14 @@ def site(address, tmp_path):
 
     yield SimpleNamespace(flask=flask, sql=sql, instance=instance, address=address)
     engine.dispose()
+
+
+def test_a_shell_knows_the_app_and_every_model(site):
+    lines = "print(app.name, db.session.get(User, 3).username, Package.__table__)\n"
+    succeeded(site.flask("dev", "insertdata", "--yes-i-know"))
+    done = site.flask("shell", input=lines)
+    assert done.returncode == 0
+    assert "pulsar user_three registry_packages" in done.stdout
 
 
 def succeeded(done):

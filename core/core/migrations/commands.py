@@ -11,7 +11,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 from flask_migrate.cli import db as db
 
-from core.cli.groups import Command
+from core.cli.groups import Command, in_columns
 from core.db import db as database
 from core.migrations import operations
 from core.migrations.comparison import differences, import_models
@@ -130,10 +130,8 @@ def status(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([line.as_json() for line in lines]))
         return
-    widths = [max(map(len, column)) for column in zip(*map(_cells, lines), strict=True)]
-    for line in lines:
-        cells = [cell.ljust(width) for cell, width in zip(_cells(line), widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())
+    for line, text in zip(lines, in_columns([_cells(line) for line in lines]), strict=True):
+        click.echo(text)
         if line.problem:
             click.echo(f"  ! {line.problem}")
 
@@ -144,7 +142,7 @@ def _cells(line: PluginState) -> tuple[str, ...]:
         if line.pending
         else line.current or "no migrations"
     )
-    todo = f"{len(line.pending)} pending" if line.pending else "up to date" if line.head else ""
+    todo = f"pending: {', '.join(line.pending)}" if line.pending else "up to date" if line.head else ""
     return line.name, line.version, line.state, where, todo
 
 
@@ -174,7 +172,7 @@ def heads(verbose: bool, resolve_dependencies: bool) -> None:
 
 @_command("branches")
 @click.option("-v", "--verbose", is_flag=True)
-@click.option("--plugins", is_flag=True, help="A line for each plugin: folder and number of revisions.")
+@click.option("--plugins", is_flag=True, help="Of each plugin its head, what it stands on, its folder.")
 def branches(verbose: bool, plugins: bool) -> None:
     """Show where a branch forks, or with --plugins the branch of each plugin.
 
@@ -185,8 +183,14 @@ def branches(verbose: bool, plugins: bool) -> None:
         command.branches(operations.alembic_config(), verbose=verbose)
         return
     history = load(current_app)
+    rows = [("PLUGIN", "REVISIONS", "HEAD", "STANDS ON", "FOLDER")]
     for name, plugin in history.plugins.items():
-        click.echo(f"{name}: {len(history.graph.of(name))} revisions in {plugin.versions}")
+        own, heads = history.graph.of(name), history.graph.heads(name)
+        below = {history.graph.revisions[id_].plugin for id_ in history.graph.below(own)} - {name}
+        head, others = ", ".join(heads) or "-", ", ".join(sorted(below)) or "-"
+        rows.append((name, str(len(own)), head, others, str(plugin.versions)))
+    for line in in_columns(rows):
+        click.echo(line)
 
 
 @_command("history")

@@ -119,7 +119,10 @@ def test_the_commands_of_alembic_keep_working(bench, family):
     assert "step 1" in bench.ok("db", "history", "-i")
     assert "gamma_0001" in bench.ok("db", "show", "gamma@head")
     bench.ok("db", "branches")
-    assert "alpha: 1 revisions" in bench.ok("db", "branches", "--plugins")
+    rows = {
+        line.split()[0]: line.split()[1:4] for line in bench.ok("db", "branches", "--plugins").splitlines()
+    }
+    assert rows["alpha"] == ["1", "alpha_0001", "-"]
 
 
 def test_stamp_takes_over_a_database_made_from_the_models(any_bench, family):
