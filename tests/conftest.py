@@ -72,6 +72,18 @@ class Site:
             command, cwd=ROOT, env=env, input=input, text=True, capture_output=True, timeout=LIMIT
         )
 
+    def types(self, script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        """Type commands of a page into a shell; the address in them becomes that of this site."""
+        (folder / "wsgi.py").write_text((ROOT / "wsgi.py").read_text(encoding="utf-8"), encoding="utf-8")
+        return subprocess.run(
+            ["bash", "-c", script.replace("http://127.0.0.1:5000", self.url)],
+            cwd=folder,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            timeout=LIMIT,
+        )
+
     def key_of_new_user(self, name: str) -> str:
         """Make an ordinary user and a key."""
         made = self.run(
