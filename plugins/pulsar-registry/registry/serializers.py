@@ -20,6 +20,7 @@ __all__ = [
     "InstallQuery",
     "MissingSchema",
     "NewPasswordSchema",
+    "NewUserSchema",
     "PackQuery",
     "PushSchema",
     "RecentQuery",
@@ -27,6 +28,7 @@ __all__ = [
     "RevisionReference",
     "SearchQuery",
     "TagQuery",
+    "UserNameSchema",
 ]
 
 MAX_DESCRIPTION = 10_240  # characters
@@ -244,3 +246,15 @@ class NewPasswordSchema(Schema):
 
     link = fields.String(required=True, validate=validate.Length(max=MAX_CREDENTIAL))
     password = fields.String(required=True, validate=validate.Length(max=MAX_CREDENTIAL))
+
+
+class UserNameSchema(Schema):
+    """Whose account."""
+
+    username = fields.String(required=True, validate=validate.Length(max=MAX_CREDENTIAL))
+
+
+class NewUserSchema(UserNameSchema):
+    """An account that an administrator makes for somebody."""
+
+    email = fields.String(required=True, validate=validate.Length(max=MAX_CREDENTIAL))

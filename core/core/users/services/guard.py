@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import exists, not_, or_, select
+from sqlalchemy import ColumnElement, and_, exists, not_, or_, select
 
 from core.db import db
 from core.errors import AccountDisabled, BadRequest, Forbidden
@@ -19,7 +19,7 @@ from core.users.models import (
     UserPermission,
 )
 
-__all__ = ["changing_rights", "check_gain"]
+__all__ = ["changing_rights", "check_gain", "holds_god_mode"]
 
 
 @contextmanager
@@ -65,6 +65,12 @@ def _asked_again(actor: Identity) -> Identity:
 
 def _has_administrator() -> bool:
     """Whether anybody holds god mode in an account that is neither locked nor disabled."""
+    found = exists().where(User.enabled, not_(User.locked), holds_god_mode())
+    return bool(db.session.scalar(select(found)))
+
+
+def holds_god_mode() -> ColumnElement[bool]:
+    """SQL: the user holds god mode, by whatever road; the account may be locked or disabled."""
     own = select(UserPermission.user_id).where(UserPermission.permission == GOD_MODE)
     by_class = select(ClassPermission.user_class_id).where(ClassPermission.permission == GOD_MODE)
     by_secondary_class = (
@@ -81,5 +87,4 @@ def _has_administrator() -> bool:
         User.id.in_(by_secondary_class),
     )
     taken = User.id.in_(own.where(not_(UserPermission.granted)))
-    found = exists().where(User.enabled, not_(User.locked), holds, not_(taken))
-    return bool(db.session.scalar(select(found)))
+    return and_(holds, not_(taken))

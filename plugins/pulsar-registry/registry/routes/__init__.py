@@ -21,6 +21,7 @@ from registry.routes import (
     site,
     statistics,
     tags,
+    users,
     versions,
 )
 
@@ -60,6 +61,7 @@ for module in (
     site,
     statistics,
     tags,
+    users,
     versions,
 ):
     bp.register_blueprint(module.bp)
