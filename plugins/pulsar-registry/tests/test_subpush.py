@@ -168,6 +168,20 @@ def test_nobody_gets_at_an_object_of_others_by_naming_it(people, subpush):
     assert (answer.status_code, answer.json["objects"]) == (400, [sha(b"a secret")])
 
 
+def test_a_part_is_pushed_only_where_it_is_expected_to_go(people, subpush, tree_of):
+    digest = push(people.ann, "ann/p", root(a=leaf(b"a")), b"a")
+    people.ann.send(b"b")
+    sizes = sizes_of([b"b"])
+    other = subpush(people.ann, "ann/p/b", leaf(b"b"), sizes, tag="latest", expect="0" * 64)
+    assert (other.status_code, other.json["hash"]) == (409, digest)
+    wrong = subpush(people.ann, "ann/p/b", leaf(b"b"), sizes, tag="other")
+    assert (wrong.status_code, wrong.json["message"]) == (400, "A part is pushed to the tag latest.")
+    done = subpush(people.ann, "ann/p/b", leaf(b"b"), sizes, tag="latest", expect=digest, message="with b")
+    assert done.status_code == 200
+    assert tree_of(people.ann, "ann/p") == root(a=leaf(b"a"), b=leaf(b"b"))
+    assert people.ann.get("/api/log/ann/p/").json["logs"][-1]["message"] == "with b"
+
+
 def test_the_whole_may_not_become_larger_than_a_push(people, subpush, settings):
     settings(REGISTRY_MAX_BODY_BYTES=4000)
     names = [f"{'n' * 250}{number}" for number in range(16)]
