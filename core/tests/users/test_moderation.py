@@ -3,8 +3,7 @@
 import pytest
 from sqlalchemy import func, select
 
-from core.app import create_app
-from core.conftest import CHEAP_ARGON2, KEY_OF_USER_1, KEY_OF_USER_2, add_permissions
+from core.conftest import KEY_OF_USER_1, KEY_OF_USER_2, add_permissions
 from core.db import db
 from core.identity import OPERATOR
 from core.models import Event
@@ -375,46 +374,6 @@ def test_a_request_that_began_before_its_sender_was_locked_changes_nothing(app, 
     answer = moderator.put("/users/2", data=Late().text, environ_overrides={"wsgi.input": Late()})
     assert failure(answer) == (403, "Your account has been locked.")
     assert stored(2).invites == 0
-
-
-def test_a_change_holds_on_the_next_request_in_another_process(app, god, database, make_class):
-    other = create_app(
-        app.instance_path,
-        TESTING=True,
-        PLUGINS=[],
-        SQLALCHEMY_DATABASE_URI=database,
-        ARGON2_PARAMETERS=CHEAP_ARGON2,
-    )
-    there = other.test_client()
-    lab = make_class("Lab", "users_view", secondary=True)
-    staff = make_class("Staff", "users_view")
-
-    def status():
-        return there.get("/users/1", headers={"Authorization": f"Token {KEY_OF_USER_2}"}).status_code
-
-    def put(path="/users/2", **changes):
-        assert god.put(path, json=changes).status_code == 200
-        return status()
-
-    try:
-        assert status() == 403
-        assert put(permissions={"users_view": True}) == 200
-        assert put(permissions={"users_view": False}) == 403
-        assert put(secondary_class_ids=[lab]) == 200
-        assert put(f"/user_classes/{lab}", secondary=True, permissions={"users_view": False}) == 403
-        assert put(f"/user_classes/{lab}", secondary=True, permissions={"users_view": True}) == 200
-        assert put(secondary_class_ids=[]) == 403
-        assert put(user_class_id=staff) == 200
-        assert put(f"/user_classes/{staff}", permissions={"users_view": False}) == 403
-        assert put(f"/user_classes/{staff}", permissions={"users_view": True}) == 200
-        assert put(locked=True) == 403
-        assert put(locked=False) == 200
-        assert put(enabled=False) == 403
-        assert put(enabled=True) == 200
-        assert put(password="correct horse 1!") == 401
-    finally:
-        with other.app_context():
-            db.engine.dispose()
 
 
 def test_a_locked_administrator_keeps_what_locking_leaves_and_no_more(app, god, client_of):
