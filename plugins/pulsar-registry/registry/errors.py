@@ -20,6 +20,7 @@ from core.errors import (
     UnsupportedMedia,
 )
 from core.responses import json_response
+from registry.html import page
 
 __all__ = [
     "LISTED_OBJECTS",
@@ -81,7 +82,11 @@ def no_such_package(owner: str, name: str, *, anonymous: bool) -> NotFound:
 
 
 def format_error(error: PulsarError) -> Response:
-    """The body of every error under the registry's paths."""
+    """The body of every error under the registry's paths; a page, if it is one that a browser asked for."""
+    if (request.blueprint or "").endswith(".pages") and _wants_page():
+        return page(
+            "registry/error.html", error.status, message=error.message, request_id=g.get("request_id")
+        )
     # The protocol knows no 415: a body that cannot be read is a bad request like any other.
     status = HTTPStatus.BAD_REQUEST if isinstance(error, UnsupportedMedia) else error.status
     message = error.message
@@ -95,3 +100,9 @@ def format_error(error: PulsarError) -> Response:
     if isinstance(error, WrongObjects | TagMoved | OverQuota):
         body |= error.details or {}
     return json_response(body, status)
+
+
+def _wants_page() -> bool:
+    """Whether the caller says that HTML is what it likes best; programs say nothing, or that all will do."""
+    types = ("application/json", "text/html")
+    return request.accept_mimetypes.best_match(types) == "text/html"

@@ -15,7 +15,10 @@ class RegistryEvents(EventsEnum):
         "Somebody was given a revision and links to its objects.",
     )
     PACKAGE_DELETED = "registry.package.deleted", "A package was deleted with all its revisions."
-    PACKAGE_PREVIEWED = "registry.package.previewed", "Somebody looked at the preview of a revision."
+    PACKAGE_PREVIEWED = (
+        "registry.package.previewed",
+        "Somebody looked at a revision, or its preview.",
+    )
     ACCESS_CHANGED = "registry.access.changed", "A package was shared, or is shared no longer."
     INVITATION_SENT = "registry.invitation.sent", "A package was offered to an e-mail address."
     TAG_CHANGED = "registry.tag.changed", "A tag was made, moved or removed."

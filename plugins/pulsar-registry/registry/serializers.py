@@ -22,6 +22,8 @@ __all__ = [
     "NewPasswordSchema",
     "NewUserSchema",
     "PackQuery",
+    "PackageListQuery",
+    "PageQuery",
     "PushSchema",
     "RecentQuery",
     "RegistrationSchema",
@@ -172,6 +174,20 @@ class DownloadQuery(Schema):
     """Which fragment of a table."""
 
     fragment = fields.Integer(load_default=None, validate=validate.Range(0, INT64))
+
+
+class PackageListQuery(Schema):
+    """What is looked for, and which page of it."""
+
+    q = fields.String(load_default="", validate=validate.Length(max=MAX_QUESTION))
+    page = fields.Integer(load_default=1, validate=validate.Range(1, MAX_PAGE))
+
+
+class PageQuery(Schema):
+    """Which page of a group, and which page of the pushes."""
+
+    page = fields.Integer(load_default=1, validate=validate.Range(1, MAX_PAGE))
+    pushes = fields.Integer(load_default=1, validate=validate.Range(1, MAX_PAGE))
 
 
 class RecentQuery(Schema):
