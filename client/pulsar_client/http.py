@@ -28,7 +28,7 @@ MAX_WAIT = 120.0  # s that Retry-After may ask for; the usual limits of a site e
 TELL_FROM = 2.0  # s; a shorter wait is not worth a line
 BUSY = {429, 502, 503, 504}
 POOL = 16  # connections kept open; as many as there are threads at most
-MAX_JSON_BYTES = 256 << 20  # B; a tree of a million entries is about as large
+MAX_ANSWER_BYTES = 256 << 20  # B; a tree of a million entries is about as large
 MAX_ERROR_BYTES = 1 << 20
 
 
@@ -85,11 +85,19 @@ class Http:
         :raises SiteError: the subclass that fits, for an answer that is an error.
         :raises ProtocolError: if the answer is not JSON or too large.
         """
+        try:
+            return json.loads(self.get_bytes(method, path, **options)[0])
+        except (ValueError, RecursionError) as error:
+            raise ProtocolError(f"{self.url} did not answer with JSON; is it a pulsar site?") from error
+
+    def get_bytes(self, method: str, path: str, **options: Any) -> tuple[bytes, Mapping[str, str]]:
+        """The answer to a call of the site's API as it is, and its headers. Options as for :meth:`open`.
+
+        :raises SiteError: the subclass that fits, for an answer that is an error.
+        :raises ProtocolError: if the answer is too large.
+        """
         with self.open(method, path, **options) as response:
-            try:
-                return json.loads(_read(response, MAX_JSON_BYTES))
-            except (ValueError, RecursionError) as error:
-                raise ProtocolError(f"{self.url} did not answer with JSON; is it a pulsar site?") from error
+            return _read(response, MAX_ANSWER_BYTES), response.headers
 
     def open(
         self,

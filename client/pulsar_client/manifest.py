@@ -157,6 +157,24 @@ def list_blobs(node: Node, *, metadata_only: bool = False) -> set[str]:
     return needed
 
 
+def list_wire_blobs(tree: Mapping[str, Any]) -> list[str]:
+    """:func:`list_blobs` of a decoded JSON document that was checked when it was stored; in its order.
+
+    :raises KeyError, TypeError, AttributeError: if it is not what it was.
+    """
+    needed: dict[str, None] = {}
+    stack = [tree]
+    while stack:
+        wire = stack.pop()
+        if (digest := wire.get("metadata_hash")) is not None:
+            needed[digest] = None
+        if wire["type"] in ("ROOT", "GROUP"):
+            stack += wire["children"].values()
+        else:
+            needed.update(dict.fromkeys(wire["hashes"]))
+    return list(needed)
+
+
 def walk(node: Node, path: Path = ()) -> Iterator[tuple[Path, Node]]:
     """``node`` and everything below it with its path, parents before children, names in order."""
     stack: list[tuple[Path, Node]] = [(path, node)]

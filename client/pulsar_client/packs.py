@@ -5,13 +5,14 @@ many bytes. The length of a pack is known before it is made, so it is sent with 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from struct import Struct
 from typing import Protocol
 
 from pulsar_client.errors import DigestMismatch, ProtocolError
 
-DIGEST_BYTES = 32
-HEADER_BYTES = DIGEST_BYTES + 8
+_HEADER = Struct(">32sQ")
+HEADER_BYTES = _HEADER.size
 
 
 class Readable(Protocol):
@@ -28,7 +29,22 @@ def get_record_bytes(size: int) -> int:
 
 def make_header(digest: str, size: int) -> bytes:
     """What stands before the bytes of a blob."""
-    return bytes.fromhex(digest) + size.to_bytes(8, "big")
+    return _HEADER.pack(bytes.fromhex(digest), size)
+
+
+def make_heads(sizes: Mapping[str, int]) -> bytes:
+    """A list of blobs: what stands before each of them in a pack."""
+    return b"".join([make_header(digest, size) for digest, size in sizes.items()])
+
+
+def read_heads(heads: bytes) -> dict[str, int]:
+    """The sizes of the blobs in a list, by digest.
+
+    :raises ProtocolError: if it is cut.
+    """
+    if len(heads) % HEADER_BYTES:
+        raise ProtocolError("A list of blobs ended in the middle of one.")
+    return {digest.hex(): size for digest, size in _HEADER.iter_unpack(heads)}
 
 
 def group_records(sizes: Iterable[tuple[str, int]], pack_bytes: int) -> Iterator[list[tuple[str, int]]]:
@@ -55,8 +71,8 @@ def read_records(stream: Readable, sizes: dict[str, int]) -> Iterator[tuple[str,
     """
     expected = dict(sizes)
     while header := _read(stream, HEADER_BYTES, or_end=True):
-        digest = header[:DIGEST_BYTES].hex()
-        size = int.from_bytes(header[DIGEST_BYTES:], "big")
+        raw, size = _HEADER.unpack(header)
+        digest = raw.hex()
         # The size is compared before it is read: a hostile site must not choose how much memory we take.
         if expected.pop(digest, None) != size:
             raise ProtocolError(f"The site sent {size} bytes as {digest[:12]}, which was not asked for.")

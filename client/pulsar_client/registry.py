@@ -5,7 +5,7 @@ Here the wire's words (hash, object) become ours (digest, blob).
 
 import gzip
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ from pulsar_client.errors import ManifestError, NotFound, ProtocolError
 from pulsar_client.handles import Handle
 from pulsar_client.http import Body, Http
 from pulsar_client.manifest import Group, is_digest, parse
+from pulsar_client.packs import make_heads, read_heads
 
 MAX_PACK_BYTES = 64 << 20  # B that we send or ask for at once, whatever the site would take
 MAX_PACKED_BLOB_BYTES = 4 << 20  # B; one such blob is held in memory
@@ -95,26 +96,47 @@ class Registry:
         :param package: what they are for.
         :raises TooLarge: if its owner's quota has no room for what is new among them.
         """
+        site = self.get_capabilities()
+        most = site.packed_blob_bytes if "heads" in site.features else -1
+        small = {digest: size for digest, size in sizes.items() if size <= most}
+        large = {digest: size for digest, size in sizes.items() if size > most}
         missing: dict[str, str] = {}
-        limit = self.get_capabilities().missing_blobs
         more: dict[str, Any] = {"package": package.package} if self._has_quotas() else {}
-        items = list(sizes.items())
-        for start in range(0, len(items), limit):
-            asked = dict(items[start : start + limit])
-            answer = self._send("POST", "/api/objects/missing", {"objects": asked, **more})
-            part = _expect(answer, "missing", dict)
-            if not part.keys() <= asked.keys() or not all(isinstance(url, str) for url in part.values()):
-                raise ProtocolError("The site misses blobs that it was not asked about.")
-            missing.update(part)
-            if "added_bytes" in answer:
-                more["added_bytes"] = _expect(answer, "added_bytes", int)
+        for questions, ask in ((small, self._ask_heads), (large, self._ask_links)):
+            for asked in _cut(questions, site.missing_blobs):
+                part, added = ask(asked, more)
+                if not part.keys() <= asked.keys():
+                    raise ProtocolError("The site misses blobs that it was not asked about.")
+                missing.update(part)
+                if added is not None:
+                    more["added_bytes"] = added
         return missing
+
+    def _ask_heads(
+        self, asked: Mapping[str, int], more: Mapping[str, Any]
+    ) -> tuple[dict[str, str], int | None]:
+        """Without links, which for small blobs are larger than the rest of the question and the answer."""
+        content, headers = self.http.get_bytes(
+            "POST", "/api/objects/heads", body=make_heads(asked), headers=_BYTES_HEADERS, query=more
+        )
+        added = headers.get("X-Added-Bytes")
+        if added is not None and not (added.isascii() and added.isdecimal() and len(added) < 20):
+            raise ProtocolError("The site's answer has no number of added bytes.")
+        return dict.fromkeys(read_heads(content), ""), None if added is None else int(added)
+
+    def _ask_links(
+        self, asked: Mapping[str, int], more: Mapping[str, Any]
+    ) -> tuple[dict[str, str], int | None]:
+        answer = self._send("POST", "/api/objects/missing", {"objects": asked, **more})
+        part: dict[str, str] = _expect(answer, "missing", dict)
+        if not all(isinstance(url, str) for url in part.values()):
+            raise ProtocolError("The site sent URLs that are not allowed.")
+        return part, _expect(answer, "added_bytes", int) if "added_bytes" in answer else None
 
     def send_pack(self, body: Body, package: Handle) -> None:
         """Send small blobs of ``package``; when this returns they are stored for good."""
-        headers = {"Content-Type": "application/octet-stream"}
         query = {"package": package.package} if self._has_quotas() else None
-        self.http.get_json("POST", "/api/objects/pack", body=body, headers=headers, query=query)
+        self.http.get_json("POST", "/api/objects/pack", body=body, headers=_BYTES_HEADERS, query=query)
 
     def _has_quotas(self) -> bool:
         return "quota" in self.get_capabilities().features
@@ -131,7 +153,7 @@ class Registry:
         self,
         package: Handle,
         digest: str,
-        tree: Mapping[str, Any],
+        tree: bytes,
         sizes: Mapping[str, int],
         *,
         dry_run: bool = False,
@@ -139,21 +161,20 @@ class Registry:
         team: bool = False,
         description: str = "",
         more: Mapping[str, Any] = MappingProxyType({}),
+        zipped: bool = True,
     ) -> dict[str, Any]:
         """Push the tree of a revision; the blobs must be there unless ``dry_run``.
 
+        :param tree: JSON, which goes as it is.
         :param more: further keys of the body, of features that the site has: ``tag``, ``message`` ...
+        :param zipped: send it compressed, which costs more than it saves on a fast line.
         """
-        body = {
-            "dry_run": dry_run,
-            "is_public": public,
-            "is_team": team,
-            "description": description,
-            "contents": tree,
-            "sizes": sizes,
-            **more,
-        }
-        answer = self._send("PUT", f"/api/package/{package.package}/{digest}", body)
+        about = {"dry_run": dry_run, "is_public": public, "is_team": team, "description": description}
+        rest = json.dumps({**about, "sizes": sizes, **more}, separators=(",", ":")).encode()
+        body = b'{"contents":%b,%b' % (tree, rest[1:])
+        headers = _JSON_HEADERS if zipped else {"Content-Type": "application/json"}
+        path = f"/api/package/{package.package}/{digest}"
+        answer = self.http.get_json("PUT", path, body=_zip(body) if zipped else body, headers=headers)
         if not isinstance(answer, dict):
             raise ProtocolError("The site did not say what became of the package.")
         return answer
@@ -232,12 +253,22 @@ class Registry:
         return self.http.get_json(method, path, body=_encode(body), headers=_JSON_HEADERS)
 
 
+_BYTES_HEADERS = {"Content-Type": "application/octet-stream"}
 _JSON_HEADERS = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:
+    return _zip(json.dumps(body, separators=(",", ":")).encode())
+
+
+def _cut(sizes: Mapping[str, int], limit: int) -> Iterator[dict[str, int]]:
+    items = list(sizes.items())
+    return (dict(items[start : start + limit]) for start in range(0, len(items), limit))
+
+
+def _zip(body: bytes) -> bytes:
     # Digests do not compress well, names do; a higher level costs more than it saves.
-    return gzip.compress(json.dumps(body, separators=(",", ":")).encode(), compresslevel=3, mtime=0)
+    return gzip.compress(body, compresslevel=1, mtime=0)
 
 
 def _expect(answer: object, key: str, kind: type) -> Any:

@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, parse_qsl, unquote
 
 import pytest
 
@@ -25,7 +25,7 @@ class Site:
     def __init__(self):
         self.key = "secret-key"
         self.plain = False  # answer like a Quilt 2 registry
-        self.features = ["missing", "pack", "fetch", "tag", "provenance", "quota"]
+        self.features = ["missing", "heads", "pack", "fetch", "tag", "provenance", "quota"]
         self.blobs = {}
         self.trees = {}
         self.latest = {}
@@ -120,16 +120,35 @@ class Handler(BaseHTTPRequestHandler):
         found = json.loads(body)
         asked = found["objects"]
         assert len(asked) <= LIMITS["missing_objects"]
-        more = {}
+        new = {digest: size for digest, size in asked.items() if digest not in self.site.blobs}
+        missing = {digest: f"/blob/{digest}?sig=1" for digest in new}
+        if self.site.quota is None:
+            self.answer(200, {"missing": missing})
+        elif (added := self.count_added(found, new.values())) is not None:
+            self.answer(200, {"missing": missing, "added_bytes": added})
+
+    def count_added(self, more, sizes):
+        """None if there is no room, which was answered."""
+        assert "/" in more["package"]
+        added = int(more.get("added_bytes", 0)) + sum(sizes)
+        if added <= self.site.quota:
+            return added
+        self.answer(413, {"message": "There is no room.", "code": "over_quota"})
+        return None
+
+    def post_heads(self, body, query):
+        heads = [body[start : start + HEADER_BYTES] for start in range(0, len(body), HEADER_BYTES)]
+        assert len(heads) <= LIMITS["missing_objects"]
+        missing = [head for head in heads if head[:32].hex() not in self.site.blobs]
+        headers = {"Content-Type": "application/octet-stream"}
+        more = dict(parse_qsl(query))
+        assert ("package" in more) == ("quota" in self.site.features)
         if self.site.quota is not None:
-            assert "/" in found["package"]
-            new = [size for digest, size in asked.items() if digest not in self.site.blobs]
-            more["added_bytes"] = found.get("added_bytes", 0) + sum(new)
-            if more["added_bytes"] > self.site.quota:
-                self.answer(413, {"message": "There is no room.", "code": "over_quota"})
+            added = self.count_added(more, [int.from_bytes(head[32:], "big") for head in missing])
+            if added is None:
                 return
-        missing = {d: f"/blob/{d}?sig=1" for d in asked if d not in self.site.blobs}
-        self.answer(200, {"missing": missing, **more})
+            headers["X-Added-Bytes"] = str(added)
+        self.answer(200, b"".join(missing), headers)
 
     def post_pack(self, body, query):
         assert len(body) <= LIMITS["pack_bytes"]
@@ -305,6 +324,7 @@ ROUTES = [
     ("GET", "/users/me", Handler.get_user),
     ("GET", "/api/capabilities", Handler.get_capabilities),
     ("POST", "/api/objects/missing", Handler.post_missing),
+    ("POST", "/api/objects/heads", Handler.post_heads),
     ("POST", "/api/objects/pack", Handler.post_pack),
     ("POST", "/api/objects/fetch", Handler.post_fetch),
     ("PUT", "/blob/([0-9a-f]+)", Handler.put_blob),

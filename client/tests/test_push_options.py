@@ -191,8 +191,36 @@ def test_a_push_that_the_quota_has_no_room_for_sends_nothing(site, client, make_
     with pytest.raises(errors.TooLarge, match="There is no room") as refused:
         client.push("demo/q")
     assert refused.value.code == "over_quota"
-    assert site.requests[1:] == ["POST /api/objects/missing"] * 2
+    assert site.requests[1:] == ["POST /api/objects/heads"] * 2
     assert site.blobs == {}
+
+
+@pytest.mark.parametrize("room", [6_999, 7_000])
+def test_small_and_large_blobs_fill_the_quota_together(site, client, make_tree, room):
+    client.build("demo/q", make_tree({"small": b"s" * 1_000, "large": b"l" * 6_000}, name="both"), raw=True)
+    site.quota = room
+    if room == 7_000:
+        assert client.push("demo/q").sent == 2
+    else:
+        with pytest.raises(errors.TooLarge):
+            client.push("demo/q")
+        assert site.blobs == {}
+    assert site.requests[1:3] == ["POST /api/objects/heads", "POST /api/objects/missing"]
+
+
+@pytest.mark.parametrize("has_quotas", [True, False])
+def test_a_site_that_knows_no_heads_is_asked_for_links(site, client, make_tree, has_quotas):
+    client.build("demo/q", make_tree({str(n): b"%d" % n * 100 for n in range(50)}, name="many"))
+    site.features = [name for name in site.features if name != "heads" and (has_quotas or name != "quota")]
+    if has_quotas:
+        site.quota = 8_500
+        with pytest.raises(errors.TooLarge):
+            client.push("demo/q")
+        site.quota = 100_000
+    assert client.push("demo/q").sent == 50
+    assert site.count("POST /api/objects/missing") == (4 if has_quotas else 2)
+    assert site.count("POST /api/objects/heads") == 0
+    assert site.count("PUT /blob/.*") == 0
 
 
 def test_a_site_without_quotas_is_not_told_of_packages(site, client, built):

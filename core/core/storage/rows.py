@@ -1,12 +1,25 @@
 """Statements about blobs that SQLite, PostgreSQL and MariaDB spell differently, or that come in batches."""
 
+import json
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Dialect, func
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Dialect,
+    Row,
+    Select,
+    SQLColumnExpression,
+    String,
+    any_,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -14,12 +27,16 @@ from core.db import Base
 from core.storage.backends import Place
 from core.storage.models import Blob, Pack
 
-__all__ = ["BATCH", "batches", "is_kept", "make_place", "place_columns", "usable", "write_rows"]
+__all__ = ["BATCH", "batches", "find_among", "is_kept", "make_place", "place_columns", "usable", "write_rows"]
 
 # Digests in one statement: fewer than the 999 variables that the oldest SQLite takes.
 BATCH = 500
 
+# Where a list can be one value.
+_PARTS: Final = {"sqlite": 10_000, "postgresql": 10_000}
+
 T = TypeVar("T")
+R = TypeVarTuple("R")
 
 
 def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
@@ -27,6 +44,28 @@ def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def find_among(
+    session: Session, query: Select[*R], column: SQLColumnExpression[str], values: Iterable[str]
+) -> Iterator[Row[*R]]:
+    """The rows of ``query`` in which ``column`` is one of ``values``, which may be many thousands.
+
+    In order, so that neighbouring pages of an index are read one after the other.
+    """
+    connection = session.connection()
+    dialect = connection.dialect.name
+    for part in batches(sorted(set(values)), _PARTS.get(dialect, BATCH)):
+        yield from connection.execute(query.where(_is_among(dialect, column, part)))
+
+
+def _is_among(dialect: str, column: SQLColumnExpression[str], values: list[str]) -> ColumnElement[bool]:
+    # A list as one value: a variable for each costs SQLAlchemy more than the whole search does the database.
+    if dialect == "sqlite":
+        return column.in_(select(func.json_each(json.dumps(values)).table_valued("value").c.value))
+    if dialect == "postgresql":
+        return column == any_(literal(values, ARRAY(String)))
+    return column.in_(values)
 
 
 def usable() -> ColumnElement[bool]:

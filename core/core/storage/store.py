@@ -26,7 +26,7 @@ from core.storage.packing import Batch, Item
 from core.storage.reading import open_place, read_places
 from core.storage.references import Reference, list_references
 from core.storage.registering import change_blobs, record_proofs, register
-from core.storage.rows import batches, make_place, place_columns, usable
+from core.storage.rows import find_among, make_place, place_columns, usable
 
 __all__ = ["BlobStore"]
 
@@ -119,29 +119,20 @@ class BlobStore:
         query = select(Blob.digest).where(usable()).order_by(Blob.digest)
         if hold:
             query = query.with_for_update(read=True, key_share=True)
-        return {
-            digest
-            for batch in batches(sorted(set(digests)))
-            for digest in db.session.scalars(query.where(Blob.digest.in_(batch)))
-        }
+        return {digest for (digest,) in find_among(db.session, query, Blob.digest, digests)}
 
     def known_to(self, digests: Iterable[str], user_id: int) -> set[str]:
         """Which of ``digests`` are here and were once sent in full by this user."""
         query = select(Blob.digest).join(BlobProof).where(usable(), BlobProof.user_id == user_id)
-        return {
-            digest
-            for batch in batches(set(digests))
-            for digest in db.session.scalars(query.where(Blob.digest.in_(batch)))
-        }
+        return {digest for (digest,) in find_among(db.session, query, Blob.digest, digests)}
 
     def touch(self, digests: Iterable[str]) -> None:
         """Start the grace of idle blobs anew, because somebody was told that they need not be sent."""
         at = now()
         stale = select(Blob.digest).where(Blob.idle_since < at - _TOUCH, usable())
-        for batch in batches(sorted(set(digests))):
-            # Mostly there is none; then this stays a reading transaction.
-            if found := db.session.scalars(stale.where(Blob.digest.in_(batch))).all():
-                change_blobs(db.session, found, idle_since=at)
+        # Mostly there is none; then this stays a reading transaction.
+        found = [digest for (digest,) in find_among(db.session, stale, Blob.digest, digests)]
+        change_blobs(db.session, found, idle_since=at)
 
     def open(self, digest: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         """The bytes ``start`` to ``stop`` (exclusive) as a stream; the caller closes it.
@@ -217,11 +208,7 @@ class BlobStore:
 
     def _find_places(self, digests: Iterable[str]) -> dict[str, Place]:
         query = select(*place_columns()).outerjoin(Blob.pack)
-        return {
-            row[0]: make_place(*row)
-            for part in batches(sorted(set(digests)))
-            for row in db.session.execute(query.where(Blob.digest.in_(part)))
-        }
+        return {row[0]: make_place(*row) for row in find_among(db.session, query, Blob.digest, digests)}
 
     def _look_again(self, digest: str) -> Place:
         """Where the blob is by now, whatever the present transaction still sees."""

@@ -1,16 +1,18 @@
 """Many small objects in one body: 32 bytes of digest, 8 bytes of size (big-endian), the bytes; repeated.
 
-A request for each of ten thousand files costs far more than the files. No framework, no database.
+A request for each of ten thousand files costs far more than the files. The heads alone, without the bytes,
+are a list of objects. No framework, no database.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import Final, Protocol
 
-__all__ = ["HEAD_BYTES", "BadPack", "Stream", "pack_head", "read_pack"]
+__all__ = ["HEAD_BYTES", "BadPack", "Stream", "pack_head", "pack_heads", "read_heads", "read_pack"]
 
 _HEAD: Final = Struct(">32sQ")
 HEAD_BYTES: Final = _HEAD.size
+MAX_BYTES: Final = 2**63 - 1  # what a database can hold as a number
 
 
 class Stream(Protocol):
@@ -44,3 +46,21 @@ def read_pack(stream: Stream, max_object_bytes: int) -> Iterator[tuple[str, byte
         if len(content) < size:
             raise BadPack(f"The pack ends within the object {digest}.")
         yield digest, content
+
+
+def pack_heads(sizes: Mapping[str, int]) -> bytes:
+    """The heads of objects, given as size by digest."""
+    return b"".join([pack_head(digest, size) for digest, size in sizes.items()])
+
+
+def read_heads(heads: bytes) -> dict[str, int]:
+    """Size by digest.
+
+    :raises BadPack: if the bytes end within a head, or a size is beyond all measure.
+    """
+    if len(heads) % HEAD_BYTES:
+        raise BadPack("The list ends within the head of an object.")
+    found = {digest.hex(): size for digest, size in _HEAD.iter_unpack(heads)}
+    if found and max(found.values()) > MAX_BYTES:
+        raise BadPack("The list has an object of more than 2^63 bytes.")
+    return found

@@ -224,6 +224,12 @@ class PackQuery(Schema):
     package = Handle()
 
 
+class HeadsQuery(PackQuery):
+    """And how many bytes were asked about before."""
+
+    added_bytes = fields.Integer(load_default=0, validate=validate.Range(0, INT64))
+
+
 class FetchSchema(Schema):
     """Objects that the caller wants."""
 

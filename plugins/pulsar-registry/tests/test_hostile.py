@@ -107,6 +107,7 @@ CALLS = [
     ("put", "/api/tag/ann/p/t"),
     ("put", "/api/version/ann/p/1"),
     ("post", "/api/objects/missing"),
+    ("post", "/api/objects/heads"),
     ("post", "/api/objects/fetch"),
     ("post", "/api/get_objects"),
     ("post", "/api/log"),

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import struct
 
 import pytest
 from registry_kit import leaf, local, pack, root, sha, sizes_of, unpack
@@ -20,7 +21,16 @@ def ask_missing(person, sizes):
         headers={"Content-Encoding": "gzip"},
     )
     assert answer.status_code == 200, answer.text
-    return answer.json["missing"]
+    missing = answer.json["missing"]
+    # Asked for without links, the answer is the same.
+    heads = person.post("/api/objects/heads", data=make_heads(sizes))
+    assert (heads.status_code, heads.mimetype) == (200, "application/octet-stream")
+    assert heads.data == make_heads({digest: sizes[digest] for digest in missing})
+    return missing
+
+
+def make_heads(sizes):
+    return b"".join(bytes.fromhex(digest) + struct.pack(">Q", size) for digest, size in sizes.items())
 
 
 def test_objects_go_in_and_out_in_packs(people):
@@ -70,6 +80,29 @@ def test_a_bad_pack_is_refused_and_says_where(people, data, says):
     assert says in answer.json["message"]
     assert not {sha(b"other"), sha(b"evil")} & set(db.session.scalars(select(Blob.digest)))
     assert ask_missing(people.ann, sizes_of([b"evil", b"other"])).keys() == {sha(b"evil"), sha(b"other")}
+
+
+@pytest.mark.parametrize(
+    ("data", "headers", "status", "code"),
+    [
+        (b"\x00" * 39, {}, 400, "bad_pack"),
+        (b"\x00" * 41, {}, 400, "bad_pack"),
+        (bytes(32) + b"\xff" * 8, {}, 400, "bad_pack"),
+        (gzip.compress(bytes(40), mtime=0), {"Content-Encoding": "gzip"}, 400, "unsupported_media_type"),
+        (bytes(40 * 3), {}, 413, "too_large"),
+    ],
+    ids=["less than one", "one and a bit", "too large an object", "zipped", "too many"],
+)
+def test_a_bad_list_of_heads_is_refused(people, settings, data, headers, status, code):
+    settings(REGISTRY_MISSING_OBJECTS=2)
+    answer = people.ann.post("/api/objects/heads", data=data, headers=headers)
+    assert (answer.status_code, answer.json["code"]) == (status, code)
+
+
+def test_an_empty_list_of_heads_misses_nothing(people):
+    answer = people.ann.post("/api/objects/heads", data=b"")
+    assert (answer.status_code, answer.data) == (200, b"")
+    assert people.nobody.post("/api/objects/heads", data=bytes(40)).status_code == 401
 
 
 def test_an_empty_pack_is_a_pack(people):

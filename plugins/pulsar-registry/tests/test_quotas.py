@@ -45,6 +45,15 @@ def ask_missing(person, *contents, **more):
     return person.post("/api/objects/missing", json={"objects": sizes_of(contents), **more})
 
 
+def ask_heads(person, *contents, **more):
+    heads = b"".join(make_head(content) for content in contents)
+    return person.post("/api/objects/heads", data=heads, query_string=more)
+
+
+def make_head(content):
+    return bytes.fromhex(sha(content)) + len(content).to_bytes(8, "big")
+
+
 def refused(answer, numbers=None):
     """Says whether it was refused for the quota, with these numbers in words and in the body."""
     assert (answer.status_code, answer.json["code"]) == (413, "over_quota"), answer.text
@@ -82,6 +91,8 @@ def test_what_does_not_fit_is_refused_before_it_is_sent(people, quota):
     assert refused(request_push(people.ann, "ann/p", A, C, dry_run=True), (30, 30, 50))
     assert refused(ask_missing(people.ann, A, C), (30, 30, 50))
     assert refused(ask_missing(people.ann, A, C, package="ann/new"), (30, 30, 50))
+    assert refused(ask_heads(people.ann, A, C), (30, 30, 50))
+    assert refused(ask_heads(people.ann, A, C, package="ann/new"), (30, 30, 50))
     assert refused(people.ann.post("/api/objects/pack", data=pack([C])), (30, 30, 50))
     assert not db.session.scalars(select(Blob).where(Blob.digest == sha(C))).all()
     # What the owner has in any package costs nothing.
@@ -115,6 +126,7 @@ def test_who_has_too_much_already_may_push_what_is_there(people, quota):
 
 def test_without_a_quota_nothing_is_refused_or_told(people):
     assert "added_bytes" not in ask_missing(people.ann, A).json
+    assert "X-Added-Bytes" not in ask_heads(people.ann, A).headers
     assert people.nobody.get("/api/capabilities").json["limits"]["quota_bytes"] is None
 
 
@@ -126,6 +138,16 @@ def test_questions_in_parts_add_up(people, quota):
     quota(60)
     answer = ask_missing(people.ann, C, package="ann/p", added_bytes=first["added_bytes"])
     assert answer.json["added_bytes"] == 60
+
+
+def test_questions_of_both_kinds_add_up(people, quota):
+    quota(55)
+    first = ask_heads(people.ann, A, B, package="ann/p")
+    assert (first.data, first.headers["X-Added-Bytes"]) == (make_head(A) + make_head(B), "30")
+    assert refused(ask_heads(people.ann, C, package="ann/p", added_bytes=30), (0, 60, 55))
+    assert refused(ask_missing(people.ann, C, package="ann/p", added_bytes=30), (0, 60, 55))
+    quota(60)
+    assert ask_heads(people.ann, C, added_bytes=30).headers["X-Added-Bytes"] == "60"
 
 
 def test_a_dry_run_without_sizes_still_sees_a_full_house(people, quota):
@@ -151,6 +173,11 @@ def test_added_bytes_are_a_number_of_bytes(people, added):
     assert ask_missing(people.ann, A, added_bytes=added).status_code == 400
 
 
+@pytest.mark.parametrize("added", ["-1", "1.5", "x", str(2**63)])
+def test_added_bytes_of_a_query_too(people, added):
+    assert ask_heads(people.ann, A, added_bytes=added).status_code == 400
+
+
 class TestTeams:
     """Bob pushes to ann's package: her quota is filled, and he hears nothing of her other packages."""
 
@@ -171,6 +198,7 @@ class TestTeams:
         assert refused(answer)
         # His own is empty.
         assert ask_missing(people.bob, b"d").json["added_bytes"] == 1
+        assert ask_heads(people.bob, b"d").headers["X-Added-Bytes"] == "1"
         assert people.bob.post("/api/objects/pack", data=pack([b"d"])).status_code == 200
 
     def test_a_digest_alone_does_not_say_what_the_owner_has(self, people, quota):

@@ -401,6 +401,7 @@ def test_capabilities_are_known_to_everybody(people):
         "protocol": 2,
         "features": [
             "missing",
+            "heads",
             "pack",
             "fetch",
             "tag",

@@ -10,7 +10,18 @@ from core.requests import public, returns
 __all__ = ["bp"]
 
 PROTOCOL: Final = 2
-FEATURES: Final = ("missing", "pack", "fetch", "tag", "provenance", "quota", "object", "statistics", "diff")
+FEATURES: Final = (
+    "missing",
+    "heads",
+    "pack",
+    "fetch",
+    "tag",
+    "provenance",
+    "quota",
+    "object",
+    "statistics",
+    "diff",
+)
 
 bp = Blueprint("capabilities", __name__)
 

@@ -12,10 +12,11 @@ from core.identity import Identity, current_identity
 from core.requests import body, public, query, read_json, require_permission, returns
 from registry.errors import WrongObjects
 from registry.manifest import is_digest
+from registry.packs import HEAD_BYTES, BadPack, pack_heads, read_heads
 from registry.permissions import RegistryPermissions as P
 from registry.routes.callers import reader
 from registry.routes.streams import iter_object, json_stream, quoted
-from registry.serializers import FetchSchema, MissingSchema, PackQuery
+from registry.serializers import FetchSchema, HeadsQuery, MissingSchema, PackQuery
 from registry.services import objects, pushes, quotas
 
 __all__ = ["bp"]
@@ -24,6 +25,33 @@ BUFFER = 2**18  # B read from the connection at a time
 _BYTES = {"type": "string", "format": "binary"}
 
 bp = Blueprint("objects", __name__, url_prefix="/api")
+
+
+@bp.post("/objects/heads")
+@require_permission(P.PUSH)
+@query(HeadsQuery())
+@returns(200, _BYTES, "The heads of the objects that have to be sent.")
+def find_missing_heads(args: dict[str, Any]) -> Response:
+    """Which of these objects the caller has to send: as ``/api/objects/missing``, for those that go in packs.
+
+    Body and answer are lists of 32 bytes of SHA-256 and 8 bytes of size (big-endian), the heads of a pack.
+    There are no links, which for small objects are larger than what they are for. On a site with quotas the
+    header ``X-Added-Bytes`` has what is ``added_bytes`` there, and the query what the body has there.
+    """
+    most = current_app.config["REGISTRY_MISSING_OBJECTS"]
+    request.max_content_length = most * HEAD_BYTES
+    _refuse_encoding()
+    try:
+        asked = read_heads(request.get_data(cache=False))
+    except BadPack as exc:
+        raise BadRequest(str(exc), code="bad_pack") from None
+    identity = current_identity()
+    added = _check_room(identity, {**args, "objects": asked})
+    missing = objects.list_missing(asked, identity)
+    answer = Response(pack_heads(missing), mimetype="application/octet-stream")
+    if added is not None:
+        answer.headers["X-Added-Bytes"] = str(added)
+    return answer
 
 
 @bp.post("/objects/missing")
@@ -79,8 +107,7 @@ def send_pack(args: dict[str, Any]) -> dict[str, Any]:
     less room than the pack has bytes of objects.
     """
     config = current_app.config
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise UnsupportedMedia("A pack is not compressed.")
+    _refuse_encoding()
     request.max_content_length = config["REGISTRY_PACK_BYTES"]
     if (request.content_length or 0) > config["REGISTRY_PACK_BYTES"]:
         raise TooLarge(f"A pack has at most {config['REGISTRY_PACK_BYTES']} bytes.")
@@ -128,6 +155,11 @@ def get_objects() -> Response:
     numbers = iter_object((digest, str(size)) for digest, size in sizes.items())
     parts = ((b'{"sizes":',), numbers, (b',"urls":',), urls, (b"}",))
     return json_stream(piece for part in parts for piece in part)
+
+
+def _refuse_encoding() -> None:
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("A pack is not compressed.")
 
 
 def _check_number(objects_: Any) -> None:

@@ -14,7 +14,7 @@ from core.errors import BadRequest
 from core.identity import Identity
 from core.sharing import Level
 from core.storage.models import Blob, BlobProof
-from core.storage.rows import batches, usable
+from core.storage.rows import find_among, usable
 from registry.errors import WrongObjects
 from registry.models import Package, PackageObject
 from registry.packs import HEAD_BYTES, BadPack, Stream, pack_head, read_pack
@@ -49,12 +49,7 @@ def _in_readable_package(identity: Identity) -> ColumnElement[bool]:
 
 def _sizes(digests: Iterable[str], allowed: ColumnElement[bool]) -> dict[str, int]:
     query = select(Blob.digest, Blob.size).where(usable(), allowed)
-    # In order, so that a batch reads neighbouring pages of the indices.
-    return {
-        digest: size
-        for batch in batches(sorted(digests))
-        for digest, size in db.session.execute(query.where(Blob.digest.in_(batch)))
-    }
+    return dict(find_among(db.session, query, Blob.digest, digests))
 
 
 def list_missing(sizes: Mapping[str, int], identity: Identity) -> dict[str, int]:
