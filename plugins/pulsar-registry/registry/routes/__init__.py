@@ -4,6 +4,7 @@ from core.blueprint import BARE, Blueprint
 from registry.errors import format_error
 from registry.routes import (
     access,
+    activity,
     admin,
     capabilities,
     client_log,
@@ -44,6 +45,7 @@ bp = Blueprint(
 
 for module in (
     access,
+    activity,
     admin,
     capabilities,
     client_log,
