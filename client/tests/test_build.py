@@ -33,7 +33,7 @@ def settle(folder):
         pass
 
 
-opened = []
+opened: list[object] = []
 sys.addaudithook(lambda event, arguments: opened.append(arguments[0]) if event == "open" else None)
 
 
