@@ -190,7 +190,7 @@ def _begin(app: Pulsar) -> Response | None:
     state.started = time.perf_counter()
     given = request.headers.get("X-Request-Id")
     state.request_id = given if given and REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-    state.identity, state.usage = ANONYMOUS, {}
+    state.identity, state.usage, state.origins = ANONYMOUS, {}, frozenset()
     mount = state.mount = mount_of(site, request.path, request.blueprint)
     error = state.error = misrouted(site, mount, request)
     state.origins = cors.origins_for(site, mount, request.path)
