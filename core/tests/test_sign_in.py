@@ -352,7 +352,8 @@ def test_plugins_add_to_the_page_of_who_is_signed_in(make_plugin, make_site):
     make_plugin("greeter", hooks=GREETER)
     make_plugin("quoter", hooks=GREETER.replace("Markup(", "str("))
     make_plugin("silent", hooks=GREETER.partition("return")[0] + "return None")
-    app = make_site("greeter", "quoter", "silent", tables=True, ARGON2_PARAMETERS=CHEAP_ARGON2)
+    make_plugin("breaker", hooks=GREETER.partition("return")[0] + "raise ValueError(identity)")
+    app = make_site("breaker", "greeter", "quoter", "silent", tables=True, ARGON2_PARAMETERS=CHEAP_ARGON2)
     with app.app_context():
         _add_base_data()
     client = app.test_client()

@@ -12,7 +12,6 @@ from core.identity import SESSION, current_identity, identity_of
 from core.openapi import HTML
 from core.requests import body, login_required, public, query, returns
 from core.responses import json_response
-from core.site import current_site
 from core.users import services
 from core.users.serializers import Credentials, LoginQuery, SessionSerializer
 
@@ -146,7 +145,7 @@ def show_login(target: str = "", problem: str = "", status: int = 200, headers: 
     response = Response(status=status, mimetype="text/html", headers=headers)
     identity = current_identity()
     signed_in = identity.kind == SESSION
-    additions = current_site().hooks.hook.signed_in_page(identity=identity) if signed_in else []
+    additions = services.find_additions(identity) if signed_in else []
     nonce = secrets.token_urlsafe(16) if additions else ""
     response.set_data(
         render_template(

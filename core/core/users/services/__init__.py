@@ -12,6 +12,7 @@ from core.users.services.accounts import (
     list_users,
     user_or_self,
 )
+from core.users.services.additions import find_additions
 from core.users.services.classes import (
     ADMINISTRATORS,
     administrators,
@@ -92,6 +93,7 @@ __all__ = [
     "effective_permissions",
     "exchange",
     "explain",
+    "find_additions",
     "find_resettable",
     "find_user",
     "get_class",
