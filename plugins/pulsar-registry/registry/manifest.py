@@ -26,6 +26,7 @@ __all__ = [
     "find_readme",
     "is_digest",
     "is_parquet",
+    "is_shallow",
     "is_table",
     "top_hash",
 ]
@@ -141,14 +142,26 @@ def _check_leaf(node: Node, trail: Trail) -> None:
 
 def _check_metadata(metadata: dict[str, Any], trail: Trail) -> None:
     """Free, as long as it can be written as JSON again."""
-    level: list[Any] = [metadata]
-    for _ in range(MAX_METADATA_DEPTH):
+    for level in _levels(metadata):
         if any(isinstance(value, float) and not math.isfinite(value) for value in level):
             raise _bad("metadata holds a number that is too large", trail)
-        level = [inner for value in level for inner in _inside(value)]
+    if not is_shallow(metadata):
+        raise _bad(f"metadata is deeper than {MAX_METADATA_DEPTH} levels", trail)
+
+
+def is_shallow(metadata: Any) -> bool:
+    """Whether lists and objects are at most :data:`MAX_METADATA_DEPTH` inside each other."""
+    return sum(1 for _ in _levels(metadata)) <= MAX_METADATA_DEPTH
+
+
+def _levels(metadata: Any) -> Iterable[list[Any]]:
+    """The values of each depth, down to one level more than there may be."""
+    level: list[Any] = [metadata]
+    for _ in range(MAX_METADATA_DEPTH + 1):
         if not level:
             return
-    raise _bad(f"metadata is deeper than {MAX_METADATA_DEPTH} levels", trail)
+        yield level
+        level = [inner for value in level for inner in _inside(value)]
 
 
 def _inside(value: Any) -> Iterable[Any]:

@@ -18,6 +18,7 @@ __all__ = [
     "DownloadQuery",
     "FetchSchema",
     "InstallQuery",
+    "MetadataQuery",
     "MissingSchema",
     "NewPasswordSchema",
     "NewUserSchema",
@@ -28,6 +29,7 @@ __all__ = [
     "RecentQuery",
     "RegistrationSchema",
     "RevisionReference",
+    "RoleSchema",
     "SearchQuery",
     "TagQuery",
     "UserNameSchema",
@@ -37,6 +39,7 @@ MAX_DESCRIPTION = 10_240  # characters
 MAX_CREDENTIAL = 4096  # characters of a name or password that is looked at at all
 MAX_PAGE = 1_000_000
 MAX_CHANGES = 5000  # on one page of a comparison
+MAX_NODES = 1000  # on one page of metadata, with up to 16 KiB each
 MAX_FOUND = 1000  # packages on one page of a search
 MAX_QUESTION = 1024  # characters
 MAX_RECENT = 100  # packages
@@ -170,6 +173,13 @@ class DiffQuery(Schema):
     limit = fields.Integer(load_default=1000, validate=validate.Range(1, MAX_CHANGES))
 
 
+class MetadataQuery(Schema):
+    """Which page of the nodes."""
+
+    page = fields.Integer(load_default=1, validate=validate.Range(1, MAX_PAGE))
+    limit = fields.Integer(load_default=MAX_NODES, validate=validate.Range(1, MAX_NODES))
+
+
 class DownloadQuery(Schema):
     """Which fragment of a table."""
 
@@ -208,6 +218,16 @@ class RevisionReference(Schema):
     """Which revision a tag or version is to name."""
 
     hash = DigestField(required=True)
+
+
+class RoleSchema(Schema):
+    """Whom a package is shared with, and how; ``role`` null takes the role away."""
+
+    audience = fields.String(
+        required=True, validate=validate.OneOf(["user", "class", "secondary_class", "team", "public"])
+    )
+    name = fields.String(load_default=None, allow_none=True, validate=validate.Length(min=1, max=64))
+    role = fields.String(required=True, allow_none=True, validate=validate.OneOf(["read", "write", "manage"]))
 
 
 class MissingSchema(Schema):

@@ -410,6 +410,9 @@ def test_capabilities_are_known_to_everybody(people):
             "object",
             "statistics",
             "diff",
+            "search",
+            "roles",
+            "metadata",
         ],
         "limits": {
             "missing_objects": 10_000,

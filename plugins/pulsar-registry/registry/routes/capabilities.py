@@ -21,6 +21,9 @@ FEATURES: Final = (
     "object",
     "statistics",
     "diff",
+    "search",
+    "roles",
+    "metadata",
 )
 
 bp = Blueprint("capabilities", __name__)

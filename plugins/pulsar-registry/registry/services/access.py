@@ -4,7 +4,7 @@ One predicate, :func:`may`, decides for look-ups, lists and objects alike. Grant
 reads, ``team`` is everyone with an account (who may push), ``public`` is whoever can reach the site.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from flask import current_app
 from sqlalchemy import ColumnElement, exists, false, select
@@ -25,6 +25,7 @@ __all__ = [
     "announce",
     "check_allowed",
     "get_access",
+    "get_user",
     "grant",
     "has_grant",
     "is_allowed",
@@ -113,7 +114,7 @@ def grant(package: Package, name: str, identity: Identity) -> None:
         check_allowed(name)
         (audience, level), subject_id = OPEN[name], sharing.NOBODY
     else:
-        user = _get_user(name)
+        user = get_user(name)
         audience, level, subject_id = Audience.USER, Level.READ, user.id
     if subject_id == package.owner_id or _holds(package, audience, level, subject_id):
         raise Conflict("The user already has access")
@@ -129,7 +130,7 @@ def revoke(package: Package, name: str) -> None:
     if name in OPEN:
         taken = sharing.revoke(package, OPEN[name][0])
     else:
-        user = _get_user(name)
+        user = get_user(name)
         if user.id == package.owner_id:
             raise Forbidden("Cannot revoke the owner's access")
         taken = sharing.revoke(package, Audience.USER, user.id)
@@ -138,11 +139,11 @@ def revoke(package: Package, name: str) -> None:
     announce(package, name, granted=False)
 
 
-def announce(package: Package, name: str, *, granted: bool) -> None:
-    """Write down that ``name`` was given access, or lost it."""
+def announce(package: Package, name: str, *, granted: bool, **more: Any) -> None:
+    """Write down that ``name`` was given access, or lost it; ``more`` says which."""
     owner = db.session.scalar(select(User.username).where(User.id == package.owner_id))
     target = f"package:{owner}/{package.name}"
-    emit(RegistryEvents.ACCESS_CHANGED, target=target, user=name, granted=granted)
+    emit(RegistryEvents.ACCESS_CHANGED, target=target, user=name, granted=granted, **more)
 
 
 def get_access(package: Package, name: str) -> None:
@@ -156,7 +157,8 @@ def _holds(package: Package, audience: Audience, level: Level, subject_id: int =
     return found is not None and found.level >= level
 
 
-def _get_user(name: str) -> User:
+def get_user(name: str) -> User:
+    """:raises NotFound: there is no such user; :raises BadRequest: it is no name."""
     if not name or len(name) > 64 or not name.isprintable():
         raise BadRequest("Invalid user name")
     user = db.session.scalar(select(User).where(User.username == name))
