@@ -20,7 +20,7 @@ import forked
 import pytest
 from forked import Forked
 
-from core.testing import make_database, wanted_databases, why_not
+from core.testing import databases_for, make_database, why_not
 from harness import family
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -181,9 +181,9 @@ def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test of ``address`` runs once on each database that was asked for."""
+    """A test of ``address`` runs on the databases that one of ``database`` would run on."""
     if "address" in metafunc.fixturenames:
-        metafunc.parametrize("address", wanted_databases(metafunc.config), indirect=True)
+        metafunc.parametrize("address", databases_for(metafunc), indirect=True)
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ def site(address, tmp_path):
     engine.dispose()
 
 
+@pytest.mark.any_database
 def test_a_shell_knows_the_app_and_every_model(site):
     lines = "print(app.name, db.session.get(User, 3).username, Package.__table__)\n"
     succeeded(site.flask("dev", "insertdata", "--yes-i-know"))
@@ -89,6 +90,7 @@ def test_data_are_inserted_and_inserted_again(site):
     assert [state["pending"] for state in states] == [[], []]
 
 
+@pytest.mark.any_database
 def test_a_site_in_use_keeps_what_it_has(site):
     again = ("dev", "insertdata", "--yes-i-know")
     succeeded(site.flask(*again))

@@ -7,6 +7,8 @@ from core.conftest import KEY_OF_USER_1
 from core.settings import Config
 from core.site import site_of
 
+pytestmark = pytest.mark.any_database
+
 LAB = "https://lab.example.org"
 OTHER = "https://other.example.org"
 

@@ -18,6 +18,8 @@ from core.openapi import VARIABLE
 from core.requests import route_info
 from core.routes import bps
 
+pytestmark = pytest.mark.any_database
+
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 DEEP = "[" * 100_000 + "]" * 100_000
 # What is written down of refusals themselves.

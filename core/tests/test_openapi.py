@@ -8,6 +8,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from core.openapi import VARIABLE
 from core.testing import unguarded_routes
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture
 def spec(sample):

@@ -13,6 +13,8 @@ from core.requests import public
 from core.site import site_of
 from core.users.models import ApiKey
 
+pytestmark = pytest.mark.any_database
+
 PROXY = "10.0.0.1"  # the nearest, from which connections come
 
 

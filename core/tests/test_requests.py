@@ -7,6 +7,8 @@ import pytest
 
 from core.conftest import KEY_OF_USER_1
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture
 def site(sample):

@@ -10,6 +10,8 @@ from core.logs import Formatter
 from core.openapi import VARIABLE
 from core.requests import route_info
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture
 def site(sample):

@@ -17,6 +17,8 @@ from core.notifications import notify
 from core.users import services
 from core.users.models import Invite
 
+pytestmark = pytest.mark.any_database
+
 ERRORS = """
 nobody: GET /users/me
     401 unauthenticated: Invalid authorization.

@@ -14,6 +14,8 @@ from core.settings import Config
 from core.site import site_of
 from core.users.models import User
 
+pytestmark = pytest.mark.any_database
+
 OTHER_KEY_OF_USER_1 = "abcdefghij" + CODE_1
 BAD_KEY = KEY_OF_USER_1[:-1] + "!"
 fork = get_context("fork")

@@ -8,6 +8,8 @@ from registry_kit import Person
 
 from core.site import site_of
 
+pytestmark = pytest.mark.any_database
+
 ODD = ["%00", "%F0%9F%8E%89", "é" * 300, "a@b", "' OR 1=1", "%2F"]
 BODIES = [b"null", b"{", b'{"hash": 1}', b"\xff", b"[[[[1]]]]"]
 NO_BODY = {"/api/logout", "/api/refresh", "/api/access/<owner>/<name>/<user>", "/api/token"}

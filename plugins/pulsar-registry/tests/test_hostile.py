@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from registry_kit import leaf, root, sha
 
+pytestmark = pytest.mark.any_database
+
 PUSH = "/api/package/ann/p/" + "0" * 64
 
 

@@ -1,6 +1,9 @@
 """How often the registry may be asked, and by whose pages."""
 
+import pytest
 from registry_kit import leaf, local, root
+
+pytestmark = pytest.mark.any_database
 
 PAGE = {"Origin": "https://anywhere.example.org"}
 

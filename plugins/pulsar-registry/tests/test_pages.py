@@ -12,6 +12,8 @@ from core.db import db
 from registry.markdown import render
 from registry.models import Revision
 
+pytestmark = pytest.mark.any_database
+
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 VOID = {"meta", "input", "br", "hr"}
 ALLOWED = set(

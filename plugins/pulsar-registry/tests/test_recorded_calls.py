@@ -15,6 +15,8 @@ from registry_kit import local
 
 from registry.manifest import top_hash
 
+pytestmark = pytest.mark.any_database
+
 REQUESTS = [
     ("User-Agent", "python-requests/2.27.1"),
     ("Accept-Encoding", "gzip, deflate"),

@@ -9,6 +9,8 @@ from core.models import Event
 from core.users import services
 from core.users.services.moderation import change_user
 
+pytestmark = pytest.mark.any_database
+
 ROLES = "/api/roles/ann/p/"
 
 
