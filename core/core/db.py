@@ -270,6 +270,9 @@ def _prepare_sqlite(synchronous: str, connection: Any, _record: Any) -> None:
         f"synchronous={synchronous}",
         "busy_timeout=10000",  # ms that a writer waits for another before it gives up
         "foreign_keys=ON",
+        # 16 MiB of pages a connection, as far as they are used. Ten thousand new digests touch several MiB of
+        # indexes; with SQLite's own 2 MiB a seventh of the CPU of a push went into reading pages again.
+        "cache_size=-16384",
     )
     for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}").close()
