@@ -1,6 +1,7 @@
 """``flask serve``: prepare the instance, then run the web server and the worker until told to stop."""
 
 import ctypes
+import gc
 import os
 import signal
 import socket
@@ -130,6 +131,8 @@ def _run(app: Pulsar, host: str, port: int, admin: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
+    # What the app is made of stays, and need not be looked at whenever a large request sets off the collector.
+    gc.freeze()
     web = _fork(answer_requests, app, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     worker = _fork(_work, app)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
