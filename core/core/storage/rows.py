@@ -56,7 +56,7 @@ def find_among(
     connection = session.connection()
     dialect = connection.dialect.name
     for part in batches(sorted(set(values)), _PARTS.get(dialect, BATCH)):
-        yield from connection.execute(query.where(_is_among(dialect, column, part)))
+        yield from connection.execute(query.where(_is_among(dialect, column, part))).all()
 
 
 def _is_among(dialect: str, column: SQLColumnExpression[str], values: list[str]) -> ColumnElement[bool]:

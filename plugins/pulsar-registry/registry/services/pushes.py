@@ -18,7 +18,7 @@ from core.db import db, now
 from core.errors import BadRequest, Forbidden
 from core.events import emit
 from core.identity import Identity
-from core.storage.rows import batches, write_rows
+from core.storage.rows import find_among, write_rows
 from core.users.models import User
 from registry.errors import WrongObjects
 from registry.events import RegistryEvents
@@ -318,19 +318,16 @@ def _lock_or_create(identity: Identity, push: Push) -> tuple[Package, Payer]:
 
 
 def _add_objects(package: Package, payer: Payer, sizes: Mapping[str, int]) -> None:
-    """Write down which objects the package now needs; those it has already cost one look-up a batch."""
+    """Write down which objects the package now needs; those it has already cost a look-up."""
     held = select(PackageObject.digest).where(PackageObject.package_id == package.id)
-    usage = None
-    for batch in batches(sorted(sizes)):
-        known = set(db.session.scalars(held.where(PackageObject.digest.in_(batch))))
-        new = [digest for digest in batch if digest not in known]
-        if not new:
-            continue
-        usage = usage or quotas.lock_usage(db.session, package.owner_id)
-        absent = set(new) - storage.store().present(new, hold=True)
-        if absent:
-            raise WrongObjects(f"{len(absent)} objects are missing.", sorted(absent))
-        quotas.add(usage, payer, sum(sizes[digest] for digest in quotas.new_to(usage, new)))
-        write_rows(
-            db.session, PackageObject, [{"package_id": package.id, "digest": digest} for digest in new]
-        )
+    known = {digest for (digest,) in find_among(db.session, held, PackageObject.digest, sizes)}
+    new = sorted(sizes.keys() - known)
+    if not new:
+        return
+    usage = quotas.lock_usage(db.session, package.owner_id)
+    absent = set(new) - storage.store().present(new, hold=True)
+    if absent:
+        raise WrongObjects(f"{len(absent)} objects are missing.", sorted(absent))
+    quotas.add(usage, payer, sum(sizes[digest] for digest in quotas.new_to(usage, new)))
+    rows = [{"digest": digest} for digest in new]
+    write_rows(db.session, PackageObject, rows, same={"package_id": package.id})

@@ -8,7 +8,7 @@ What a caller is told *before* he has sent anything counts what he may not read 
 may have it in another package: a digest alone must not tell anybody what others own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from flask import current_app
@@ -19,7 +19,7 @@ from core.db import db
 from core.identity import Identity
 from core.sharing import Level
 from core.storage.models import Blob
-from core.storage.rows import batches, write_rows
+from core.storage.rows import find_among, write_rows
 from registry.errors import OverQuota
 from registry.models import Package, PackageObject, Usage
 from registry.services import access
@@ -81,9 +81,7 @@ def count_new(payer: Payer, identity: Identity, sizes: Mapping[str, int]) -> int
     """Bytes of those objects that no package holds which is the payer's, and which ``identity`` may read."""
     mine = select(PackageObject.digest).join(Package, Package.id == PackageObject.package_id)
     mine = mine.where(Package.owner_id == payer.owner_id, access.may(Level.READ, identity))
-    known: set[str] = set()
-    for batch in batches(sorted(sizes)):
-        known.update(db.session.scalars(mine.where(PackageObject.digest.in_(batch))))
+    known = {digest for (digest,) in find_among(db.session, mine, PackageObject.digest, sizes)}
     return sum(size for digest, size in sizes.items() if digest not in known)
 
 
@@ -105,11 +103,13 @@ def count_used(session: Session, owner_id: int) -> int:
     return int(session.scalars(query).one())
 
 
-def new_to(usage: Usage, digests: Sequence[str]) -> set[str]:
-    """Those of at most a batch of ``digests`` that no package of the owner holds; its sum must be locked."""
+def new_to(usage: Usage, digests: Collection[str]) -> set[str]:
+    """Those of ``digests`` that no package of the owner holds; its sum must be locked."""
     held = select(PackageObject.digest).join(Package, Package.id == PackageObject.package_id)
-    query = held.where(Package.owner_id == usage.owner_id, PackageObject.digest.in_(digests))
-    return set(digests) - set(db.session.scalars(query))
+    query = held.where(Package.owner_id == usage.owner_id)
+    return set(digests) - {
+        digest for (digest,) in find_among(db.session, query, PackageObject.digest, digests)
+    }
 
 
 def add(usage: Usage, payer: Payer, wanted: int) -> None:
