@@ -51,6 +51,9 @@ __all__ = [
 View = TypeVar("View", bound=Callable[..., Any])
 PIECE: Final = 2**16  # B that are unzipped at a time
 SURROGATE: Final = re.compile("[\ud800-\udfff]")  # legal in JSON, and in no encoding
+# What SURROGATE and NUL look like in JSON, where nothing else can be either of them.
+ESCAPED: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+CONTAINERS: Final = frozenset({dict, list})
 MAX_DEPTH: Final = 300  # of a body; far below what Python itself can walk
 TOO_DEEP: Final = "The JSON is nested too deeply."
 MOST_UNKNOWN: Final = 20  # keys that nobody asked for, before the rest of a body is not looked at any more
@@ -254,7 +257,7 @@ def _limits_of(schema: Schema) -> dict[str, float]:
 
 def _check_text(value: Any) -> None:
     """Refuse what JSON can say and no database can store, wherever in the value it is."""
-    level, depth = [value], 0
+    level = [value]
     while level:
         below: list[Any] = []
         for item in level:
@@ -266,9 +269,7 @@ def _check_text(value: Any) -> None:
                 below += item.values()
             elif isinstance(item, list):
                 below += item
-        level, depth = below, depth + 1
-        if depth > MAX_DEPTH:
-            raise BadJSON(TOO_DEEP)
+        level = below
 
 
 def _cannot_be_stored(value: Any) -> ValidationFailed:
@@ -305,8 +306,20 @@ def read_json(max_bytes: int | None = None) -> Any:
         raise BadJSON(TOO_DEEP) from None
     except ValueError:
         raise BadJSON from None
-    _check_text(found)
+    _check_depth(found)
+    if ESCAPED.search(text):
+        _check_text(found)
     return found
+
+
+def _check_depth(found: Any) -> None:
+    level: list[Any] = [[found]]
+    for _ in range(MAX_DEPTH + 1):
+        below = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [inner for items in below for inner in items if type(inner) in CONTAINERS]
+        if not level:
+            return
+    raise BadJSON(TOO_DEEP)
 
 
 def _read_body(max_bytes: int) -> bytes:
