@@ -1,7 +1,8 @@
 """`build`: files become a revision in the local store."""
 
+import hashlib
 import importlib.metadata
-import os
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -10,28 +11,30 @@ from typing import TYPE_CHECKING, Any
 
 from pulsar_client import provenance
 from pulsar_client.blobs import Blob
+from pulsar_client.errors import BuildError
 from pulsar_client.files import require_space
 from pulsar_client.handles import Handle
 from pulsar_client.ingest import Reading, hold_still, ingest_files, make_read_error
 from pulsar_client.lazy import LazyModule
-from pulsar_client.manifest import Group, Leaf, add_group, add_leaf
+from pulsar_client.manifest import Group, Leaf, Node, add_group, add_node
+from pulsar_client.options import get_usual
+from pulsar_client.plan import RAW, Item, Plan, is_build_file, make_plan
 from pulsar_client.progress import Progress
 from pulsar_client.receipts import Receipt
-from pulsar_client.scan import Scan, SourceFile, make_absolute, scan
+from pulsar_client.scan import Scan, make_absolute, scan
 from pulsar_client.store import Store
 
 if TYPE_CHECKING:
-    from pulsar_client import statcache, tables
+    from pulsar_client import build_file, statcache, tables, transforms
     from pulsar_client.statcache import Row, StatCache
 else:
     # A build in which nothing changed needs neither SQLite nor pyarrow.
+    build_file = LazyModule("pulsar_client.build_file")
     statcache = LazyModule("pulsar_client.statcache")
     tables = LazyModule("pulsar_client.tables")
+    transforms = LazyModule("pulsar_client.transforms")
 
-# By the end of the name, any case. Everything else is a plain file.
-TRANSFORMS = {".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
-TEXT_TABLES = {"csv", "tsv"}
-RAW = "id"
+AS_IT_IS = {RAW, "parquet"}
 
 # Raised when tables.py writes other bytes for the same CSV; it is part of the stat cache's key.
 TABLE_RECIPE = 1
@@ -53,8 +56,7 @@ class BuildResult:
 class _Work:
     """One file on its way to become a blob."""
 
-    file: SourceFile
-    transform: str
+    item: Item
     blob: Blob | None = None  # None: has to be read
     reading: Reading | None = None  # None: was known from last time
 
@@ -62,6 +64,11 @@ class _Work:
     def is_settled(self) -> bool:
         """Whether a change of the file since will be seen without reading it."""
         return self.reading is None or statcache.is_settled(*self.reading)
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether the blob has other bytes than the file."""
+        return self.item.transform not in AS_IT_IS
 
 
 def build(
@@ -72,55 +79,74 @@ def build(
     raw: bool,
     command: Sequence[str],
     progress: Progress,
+    outside: bool = False,
 ) -> BuildResult:
     """Make a revision of ``paths`` and let it be the local ``latest``.
 
     Nothing of it is visible until all of it is there; a build that fails leaves the old ``latest``.
 
-    :param raw: keep every file as it is, tables too.
+    :param package: with a path, only that part of the local ``latest`` is replaced.
+    :param paths: files and folders; or one build file.
+    :param raw: keep every file as it is, tables and build files too.
     :param command: what was typed, for the provenance; empty if nothing was.
+    :param outside: let a build file read files that are not in its own folder.
     :raises BuildError: if an input cannot be read; with file, line and column for a table.
     :raises NotEnoughSpace: before anything is read.
     """
+    if len(paths) == 1 and not raw:
+        if is_build_file(paths[0]):
+            plan = build_file.read_plan(paths[0], store, outside=outside)
+            return _build(store, package, plan, command=command, progress=progress)
+        if (paths[0] / "build.yml").is_file():
+            raise BuildError(
+                f"{paths[0]} has a build.yml: build that; --raw keeps all files in the folder as they are."
+            )
     found = scan(paths)
-    receipt = _BuildReceipt(store, package, paths, raw, found)
-    return receipt.find() or _build(
-        store, package, found, receipt, raw=raw, command=command, progress=progress
-    )
+    receipt = None if package.path else _BuildReceipt(store, package, paths, raw, found)
+    if receipt and (same := receipt.find()):
+        return same
+    plan = make_plan(found, raw=raw)
+    return _build(store, package, plan, command=command, progress=progress, receipt=receipt)
 
 
 def _build(
     store: Store,
     package: Handle,
-    found: Scan,
-    receipt: "_BuildReceipt",
+    plan: Plan,
     *,
-    raw: bool,
     command: Sequence[str],
     progress: Progress,
+    receipt: "_BuildReceipt | None" = None,
 ) -> BuildResult:
-    works = [_Work(file, get_transform(file.name, raw=raw)) for file in found.list_files()]
+    for warning in plan.warnings:
+        progress.say(warning)
+    parent = store.get_latest(package) if package.path else store.find_latest(package)
+    works = [_Work(item) for item in plan.items]
     with statcache.StatCache(store.cache / "stat.sqlite") as known:
         _recall(store, known, works)
         todo = [work for work in works if work.blob is None]
-        total = sum(work.file.seen.size for work in todo)
+        total = sum(work.item.file.seen.size for work in todo)
         require_space(store.root, total)
         if todo:
             progress.start("build", total)
         try:
-            _copy(store, [work for work in todo if work.transform not in TEXT_TABLES], progress)
-            _convert(store, [work for work in todo if work.transform in TEXT_TABLES], progress)
+            _copy(store, [work for work in todo if not work.is_converted], progress)
+            _convert(store, [work for work in todo if work.is_converted], progress)
         finally:
             # Also after a failure: what was converted need not be converted again once the cause is gone.
             known.remember(_list_rows(todo))
-    parent = store.find_latest(package)
-    digest = store.put_revision(package, _make_tree(found, works))
-    recipes = {_get_recipe(work.transform) for work in works if work.transform in TEXT_TABLES}
+    root = _make_tree(store, plan, works, package.path)
+    if package.path:
+        root = _replace_part(store, package, root, plan)
+    digest = store.put_revision(package, root)
+    recipes = {_get_base_recipe(work.item.transform) for work in works if work.is_converted}
     provenance.note(store, package, digest, parent=parent, command=command, recipes=recipes)
     size = sum(blob.size for blob in {work.blob for work in works if work.blob})
-    result = BuildResult(package.package, digest, len(works), len(todo), size, found.skipped)
-    if all(work.is_settled and (not work.reading or work.reading.seen == work.file.seen) for work in todo):
-        receipt.write(result, {work.transform for work in works})
+    result = BuildResult(package.package, digest, len(works), len(todo), size, plan.skipped)
+    if receipt and all(
+        work.is_settled and (not work.reading or work.reading.seen == work.item.file.seen) for work in todo
+    ):
+        receipt.write(result, {work.item.transform for work in works})
     return result
 
 
@@ -154,38 +180,41 @@ class _BuildReceipt:
     def _make(self, result: BuildResult, transforms: Iterable[str]) -> dict[str, Any]:
         return {
             "scan": self._scan,
-            "recipes": {transform: _get_recipe(transform) for transform in transforms},
+            "recipes": {transform: _get_base_recipe(transform) for transform in transforms},
             "tree": self._store.find_tree_seen(self._package, result.digest),
             "blobs": self._store.get_blobs_seen(),
             "result": asdict(result),
         }
 
 
-def get_transform(name: str, *, raw: bool) -> str:
-    """What is done with a file of this name: ``csv``, ``tsv``, ``parquet``, or ``id`` for nothing."""
-    if raw:
-        return RAW
-    return TRANSFORMS.get(os.path.splitext(name)[1].lower(), RAW)
-
-
 @cache
-def _get_recipe(transform: str) -> str:
-    """All that decides, besides the file itself, about the bytes it becomes."""
-    if transform in TEXT_TABLES:
-        return f"{transform}:{TABLE_RECIPE}:pyarrow-{importlib.metadata.version('pyarrow')}"
-    return transform
+def _get_base_recipe(transform: str) -> str:
+    """All that decides, besides the file itself and its options, about the bytes it becomes."""
+    if transform in AS_IT_IS:
+        return transform
+    libraries = ["pyarrow", *(["openpyxl"] if transform == "xlsx" else [])]
+    versions = [f"{name}-{importlib.metadata.version(name)}" for name in libraries]
+    return ":".join([transform, str(TABLE_RECIPE), *versions])
+
+
+def _get_recipe(item: Item) -> str:
+    """The same with the options."""
+    base = _get_base_recipe(item.transform)
+    if item.options is None or not (different := item.options.list_differences(get_usual(item.transform))):
+        return base
+    return f"{base}:{json.dumps(different, sort_keys=True)}"
 
 
 def _recall(store: Store, known: "StatCache", works: Iterable[_Work]) -> None:
     """Give the files that did not change the blobs they became last time."""
     folder: str | None = None
     rows: dict[tuple[str, str], tuple[str, Blob]] = {}
-    for work in works:
-        file = work.file
+    for work in sorted(works, key=lambda work: work.item.file.folder):
+        file = work.item.file
         if file.folder != folder:
             folder = file.folder
             rows = known.list_folder(folder)
-        row = rows.get((file.name, _get_recipe(work.transform)))
+        row = rows.get((file.name, _get_recipe(work.item)))
         if row is None or row[0] != statcache.make_text(file.seen):
             continue
         blob = row[1]
@@ -195,21 +224,25 @@ def _recall(store: Store, known: "StatCache", works: Iterable[_Work]) -> None:
 
 def _copy(store: Store, works: Sequence[_Work], progress: Progress) -> None:
     for work in works:
-        if work.transform == "parquet":
-            tables.check_parquet(Path(work.file.path))
-    done = ingest_files(store, [work.file.path for work in works], progress.advance)
+        if work.item.transform == "parquet":
+            tables.check_parquet(Path(work.item.file.path))
+    done = ingest_files(store, [work.item.file.path for work in works], progress.advance)
     for work, (blob, reading) in zip(works, done, strict=True):
         work.blob, work.reading = blob, reading
 
 
 def _convert(store: Store, works: Iterable[_Work], progress: Progress) -> None:
     # One after the other: each may take most of the memory that a build is allowed.
+    done: dict[tuple[str, str], _Work] = {}
     for work in works:
-        path = work.file.path
+        path = work.item.file.path
+        if other := done.get((path, _get_recipe(work.item))):
+            work.blob, work.reading = other.blob, other.reading
+            continue
         temporary = store.make_temporary()
         try:
             with open(path, "rb") as file, hold_still(path, file) as work.reading:
-                blob = tables.convert(Path(path), work.transform, temporary, progress.advance)
+                blob = transforms.convert(work.item, temporary, progress.advance)
             if store.find_blob_size(blob.digest) != blob.size:
                 store.keep_blobs([(temporary, blob.digest)])
         except OSError as error:
@@ -217,30 +250,62 @@ def _convert(store: Store, works: Iterable[_Work], progress: Progress) -> None:
         finally:
             temporary.unlink(missing_ok=True)
         work.blob = blob
+        done[path, _get_recipe(work.item)] = work
 
 
 def _list_rows(works: Iterable[_Work]) -> "list[Row]":
     return [
-        (work.file.folder, work.file.name, _get_recipe(work.transform), work.reading.seen, work.blob)
+        (work.item.file.folder, work.item.file.name, _get_recipe(work.item), work.reading.seen, work.blob)
         for work in works
         if work.blob is not None and work.reading is not None and work.is_settled
     ]
 
 
-def _make_tree(found: Scan, works: Iterable[_Work]) -> Group:
+def _make_tree(store: Store, plan: Plan, works: Iterable[_Work], prefix: tuple[str, ...]) -> Group:
+    texts = [metadata for _, metadata in plan.groups] + [item.metadata for item in plan.items]
+    digests = _keep_metadata(store, {text for text in texts if text is not None})
     root = Group()
-    for folder in found.folders:
-        add_group(root, folder.entry)
+    for entry, metadata in plan.groups:
+        add_group(root, entry).metadata_digest = digests.get(metadata)
     for work in works:
-        digests = (work.blob.digest,) if work.blob else ()
-        add_leaf(root, work.file.entry, Leaf(digests, _make_metadata(work.file.entry, work.transform)))
+        item = work.item
+        leaf = Leaf((work.blob.digest,) if work.blob else (), _make_metadata(item, prefix))
+        leaf.metadata_digest = digests.get(item.metadata)
+        add_node(root, item.file.entry, leaf)
+    for entry, node in plan.grafts:
+        add_node(root, entry, node)
     return root
 
 
-def _make_metadata(entry: tuple[str, ...], transform: str) -> dict[str, Any]:
+def _keep_metadata(store: Store, texts: set[bytes]) -> dict[bytes | None, str]:
+    digests: dict[bytes | None, str] = {text: hashlib.sha256(text).hexdigest() for text in texts}
+    written = []
+    for text in texts:
+        if store.find_blob_size(digests[text]) is None:
+            temporary = store.make_temporary()
+            temporary.write_bytes(text)
+            written.append((temporary, digests[text]))
+    store.keep_blobs(written)
+    return digests
+
+
+def _make_metadata(item: Item, prefix: tuple[str, ...]) -> dict[str, Any]:
     """The system keys that Quilt's client reads."""
     return {
-        "q_ext": transform,
-        "q_path": "/".join(entry),
-        "q_target": "file" if transform == RAW else "pandas",
+        "q_ext": item.transform,
+        "q_path": "/".join((*prefix, item.origin)),
+        "q_target": "file" if item.transform == RAW else "pandas",
     }
+
+
+def _replace_part(store: Store, package: Handle, part: Group, plan: Plan) -> Group:
+    """The local ``latest`` with another node at the path of ``package``."""
+    node: Node = part
+    if plan.is_leaf:
+        (node,) = part.children.values()
+        node.metadata = {**(node.metadata or {}), "q_path": "/".join(package.path)}  # type: ignore[union-attr]
+    root = store.get_tree(package, store.get_latest(package))
+    above = add_group(root, package.path[:-1])
+    above.children.pop(package.path[-1], None)
+    add_node(root, package.path, node)
+    return root

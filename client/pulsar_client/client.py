@@ -137,19 +137,23 @@ class Client:
         *,
         raw: bool = False,
         command: Sequence[str] = (),
+        outside: bool = False,
     ) -> BuildResult:
-        """Make a revision from files or one folder. CSV and TSV become tables unless ``raw``.
+        """Make a revision from files, one folder, or a build file. CSV and TSV become tables unless ``raw``.
 
+        :param package: with a path, only that part of the local ``latest`` is replaced.
+        :param outside: let a build file read files that are not in its own folder.
         :param command: how you made it, if that can be said by a command; a push tells it to the site.
         """
         listed = [paths] if isinstance(paths, str | os.PathLike) else paths
         return building.build(
             self.store,
-            parse_handle(package),
+            parse_handle(package, with_path=True),
             [Path(path) for path in listed],
             raw=raw,
             command=command,
             progress=self._progress,
+            outside=outside,
         )
 
     def push(

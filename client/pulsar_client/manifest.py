@@ -195,8 +195,8 @@ def find_node(root: Group, path: Path) -> Node | None:
     return node
 
 
-def add_leaf(root: Group, path: Path, leaf: Leaf) -> None:
-    """Put ``leaf`` at ``path``, making groups on the way.
+def add_node(root: Group, path: Path, node: Node) -> None:
+    """Put ``node`` at ``path``, making groups on the way.
 
     :raises ManifestError: if a name is not allowed, taken, or an entry is in the way.
     """
@@ -204,7 +204,7 @@ def add_leaf(root: Group, path: Path, leaf: Leaf) -> None:
     check_name(path[-1])
     if path[-1] in group.children:
         raise ManifestError(f"There are two entries named {'/'.join(path)!r}.")
-    group.children[path[-1]] = leaf
+    group.children[path[-1]] = node
 
 
 def add_group(root: Group, path: Path) -> Group:

@@ -29,6 +29,10 @@ class SourceFile(NamedTuple):
         """Where the file is."""
         return os.path.join(self.folder, self.name)
 
+    def get_extension(self) -> str:
+        """The end of the name with its dot, in lower case."""
+        return os.path.splitext(self.name)[1].lower()
+
 
 class SourceFolder(NamedTuple):
     """A folder, and the files directly in it in the order the disk has them."""
@@ -44,6 +48,7 @@ class Scan:
 
     folders: list[SourceFolder] = field(default_factory=list)
     skipped: int = 0  # hidden files, backups and folders of Quilt's own
+    is_file: bool = False  # one file was given, and nothing else
 
     def list_files(self) -> list[SourceFile]:
         """Every file; those of one folder stand together, by name."""
@@ -80,12 +85,13 @@ def scan(paths: Sequence[Path]) -> Scan:
         _scan_folder(found, make_absolute(paths[0]), ())
         return found
     for path in map(make_absolute, paths):
-        status = _get_status(path)
+        status = get_status(path)
         parent, name = os.path.split(path)
         if S_ISDIR(status.st_mode):
             _scan_folder(found, path, (name,))
         else:
             found.folders.append(SourceFolder(parent, (), [(name, *Fingerprint.of(status))]))
+            found.is_file = len(paths) == 1
     return found
 
 
@@ -94,8 +100,11 @@ def make_absolute(path: str | os.PathLike[str]) -> str:
     return os.path.abspath(path)
 
 
-def _get_status(path: str) -> os.stat_result:
-    """Of what the path leads to; links are followed."""
+def get_status(path: str) -> os.stat_result:
+    """What the path leads to; links are followed.
+
+    :raises BuildError: if it is missing, or neither a file nor a folder.
+    """
     try:
         status = os.stat(path)
     except OSError as error:
@@ -114,7 +123,7 @@ def _make_kind_error(path: str) -> BuildError:
 
 
 def _scan_folder(found: Scan, top: str, entry: tuple[str, ...]) -> None:
-    status = _get_status(top)
+    status = get_status(top)
     # Each folder comes with the folders it is in: a link back to one of them would never end.
     todo: list[tuple[str, tuple[str, ...], tuple[tuple[int, int], ...]]] = [
         (top, entry, ((status.st_dev, status.st_ino),))

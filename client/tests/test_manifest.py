@@ -10,7 +10,7 @@ from pulsar_client.manifest import (
     MAX_DEPTH,
     Group,
     Leaf,
-    add_leaf,
+    add_node,
     dump,
     find_node,
     get_top_digest,
@@ -122,12 +122,12 @@ def test_a_tree_too_deep_for_json_is_refused_on_the_way_in_and_when_built():
     with pytest.raises(ManifestError, match="deeper than"):
         parse(wire)
     with pytest.raises(ManifestError, match="deeper than"):
-        add_leaf(Group(), ("a",) * (MAX_DEPTH + 2), Leaf(()))
+        add_node(Group(), ("a",) * (MAX_DEPTH + 2), Leaf(()))
 
 
 def test_entries_are_found_by_path():
     root = Group()
-    add_leaf(root, ("sub", "x.csv"), Leaf((ONE,)))
+    add_node(root, ("sub", "x.csv"), Leaf((ONE,)))
 
     assert find_node(root, ("sub", "x.csv")) == Leaf((ONE,))
     assert find_node(root, ("sub", "x.csv", "deeper")) is None
@@ -137,10 +137,10 @@ def test_entries_are_found_by_path():
 @pytest.mark.parametrize("clash", [("a",), ("a", "b"), ("a", "b", "c")])
 def test_an_entry_cannot_be_where_another_is(clash):
     root = Group()
-    add_leaf(root, ("a", "b"), Leaf(()))
+    add_node(root, ("a", "b"), Leaf(()))
 
     with pytest.raises(ManifestError):
-        add_leaf(root, clash, Leaf(()))
+        add_node(root, clash, Leaf(()))
 
 
 def change(**changes):

@@ -117,7 +117,7 @@ def test_export_writes_the_files_back(built, tmp_path):
     assert (tmp_path / "out/p.parquet").read_bytes() == built.load("demo/x/p.parquet").path().read_bytes()
     again = pacsv.read_csv(
         tmp_path / "out/flights.csv",
-        parse_options=make_parse_options("csv"),
+        parse_options=make_parse_options(),
         convert_options=make_convert_options(),
     )
     assert again.equals(built.load("demo/x/flights.csv").table())

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from pulsar_client import frames, tables
 from pulsar_client.errors import TableError
 from pulsar_client.inference import ORDER, widen
+from pulsar_client.options import get_usual
 
 
 def read(data, transform="csv"):
     """What pyarrow makes of the same bytes in one go, with the options of the documentation."""
     return pacsv.read_csv(
         io.BytesIO(data),
-        parse_options=tables.make_parse_options(transform),
+        parse_options=tables.make_parse_options(get_usual(transform)),
         convert_options=tables.make_convert_options(),
     )
 
@@ -32,7 +33,7 @@ def convert(tmp_path):
         source, target = tmp_path / "in.csv", tmp_path / "out.parquet"
         source.write_bytes(data)
         target.unlink(missing_ok=True)
-        blob = tables.convert(source, transform, target)
+        blob = tables.convert(source, get_usual(transform), target)
         assert blob.size == target.stat().st_size
         return frames.read_table([target])
 
@@ -126,7 +127,7 @@ def test_types_widen_to_what_reading_the_whole_file_gives(tmp_path_factory, rows
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "BLOCK_BYTES", 60)
         patch.setattr(tables, "BLOCK_BYTES_PER_COLUMN", 0)
-        tables.convert(source, "csv", target)
+        tables.convert(source, tables.CSV, target)
 
     assert frames.read_table([target]).equals(read(data.encode()))
 
@@ -185,7 +186,7 @@ def read_large(data):
     return pacsv.read_csv(
         io.BytesIO(data),
         pacsv.ReadOptions(block_size=1 << 25),
-        tables.make_parse_options("csv"),
+        tables.make_parse_options(),
         tables.make_convert_options(),
     )
 
@@ -229,10 +230,10 @@ def test_the_same_csv_gives_the_same_digest_however_it_is_read(tmp_path, small_b
     source = tmp_path / "in.csv"
     source.write_bytes(b"a,b\n" + b"1,x\n2,\n" * 5000)
 
-    digests = {tables.convert(source, "csv", tmp_path / f"{n}").digest for n in range(3)}
+    digests = {tables.convert(source, tables.CSV, tmp_path / f"{n}").digest for n in range(3)}
     before = pa.cpu_count()
     pa.set_cpu_count(1)
-    digests.add(tables.convert(source, "csv", tmp_path / "one").digest)
+    digests.add(tables.convert(source, tables.CSV, tmp_path / "one").digest)
     pa.set_cpu_count(before)
 
     assert len(digests) == 1
@@ -244,7 +245,7 @@ def test_row_groups_are_bounded(tmp_path, monkeypatch):
     source = tmp_path / "in.csv"
     source.write_bytes(b"a,b\n" + b"1,x\n" * 20_000)
 
-    tables.convert(source, "csv", tmp_path / "out")
+    tables.convert(source, tables.CSV, tmp_path / "out")
 
     assert pq.ParquetFile(tmp_path / "out").num_row_groups > 10
     assert frames.read_table([tmp_path / "out"]).num_rows == 20_000
@@ -255,7 +256,7 @@ def test_progress_reaches_the_size_of_the_file(tmp_path):
     source.write_bytes(b"a,b\n" + b"1,x\n" * 2_000_000)
     seen = []
 
-    tables.convert(source, "csv", tmp_path / "out", seen.append)
+    tables.convert(source, tables.CSV, tmp_path / "out", seen.append)
 
     assert sum(seen) == os.path.getsize(source)
     assert len(seen) > 3

@@ -7,25 +7,30 @@ from pulsar_client.files import format_bytes
 
 
 @click.command(cls=PulsarCommand)
-@click.argument("package", metavar="OWNER/NAME")
+@click.argument("package", metavar="OWNER/NAME[/SUB]")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(exists=True))
 @click.option("--raw", is_flag=True, help="Keep every file as it is, tables too.")
-def command(package: str, paths: tuple[str, ...], raw: bool) -> None:
+@click.option("--allow-outside", is_flag=True, help="Let a build file read files outside of its folder.")
+def command(package: str, paths: tuple[str, ...], raw: bool, allow_outside: bool) -> None:
     """Make a revision of a package from files or a folder.
 
     CSV and TSV files become tables (Parquet); Parquet files are taken as they are; all others are kept as
-    plain files. One folder: what is in it becomes the package. Hidden files are left out. Files that did not
-    change since the last build are not read again.
+    plain files. One folder: what is in it becomes the package. One build file (.yml): what it says. Hidden
+    files are left out. Files that did not change since the last build are not read again. With SUB only that
+    part of the latest local revision is replaced.
 
     \b
     Examples:
       pulsar build demo/flights flights.csv
       pulsar build demo/survey data/
       pulsar build demo/export --raw dump.csv notes.txt
+      pulsar build demo/study build.yml
+      pulsar build demo/survey/2013/january.csv january.csv
     """
     with open_client() as client:
-        typed = ["pulsar", "build", *(["--raw"] if raw else []), package, *paths]
-        result = client.build(package, paths, raw=raw, command=typed)
+        switches = {"--raw": raw, "--allow-outside": allow_outside}
+        typed = ["pulsar", "build", *(name for name, given in switches.items() if given), package, *paths]
+        result = client.build(package, paths, raw=raw, command=typed, outside=allow_outside)
     output = find_output()
     skipped = f", {result.skipped} hidden left out" if result.skipped else ""
     output.say(
