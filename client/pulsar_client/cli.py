@@ -22,6 +22,7 @@ COMMANDS = {
     "login": "Store an API key for a site, after checking it.",
     "logout": "Forget the stored key of a site.",
     "whoami": "Show who the site takes you for.",
+    "config": "Show or change which site is used.",
     "build": "Make a revision of a package from files or a folder.",
     "push": "Send the latest local revision to the site.",
     "install": "Fetch a revision from the site.",

@@ -16,14 +16,21 @@ from pulsar_client.lazy import LazyModule
 from pulsar_client.manifest import Leaf, find_node, walk
 from pulsar_client.nodes import GroupNode, LeafNode, make_node
 from pulsar_client.progress import NoProgress, Progress
-from pulsar_client.settings import forget_login, load_settings, store_login
+from pulsar_client.settings import (
+    Configuration,
+    check_url,
+    describe_settings,
+    load_settings,
+    store_login,
+    store_url,
+)
 from pulsar_client.store import Store
 from pulsar_client.verify import VerifyResult
 
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
-    from pulsar_client import comparison, http, links, registry
+    from pulsar_client import comparison, http, links, registry, signing
     from pulsar_client import export as exporting
     from pulsar_client import install as installing
     from pulsar_client import push as pushing
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
     from pulsar_client.install import InstallResult
     from pulsar_client.push import PushResult
     from pulsar_client.registry import LogEntry, Registry
+    from pulsar_client.signing import LogoutResult
 else:
     comparison = LazyModule("pulsar_client.comparison")
     exporting = LazyModule("pulsar_client.export")
@@ -40,6 +48,7 @@ else:
     installing = LazyModule("pulsar_client.install")
     pushing = LazyModule("pulsar_client.push")
     registry = LazyModule("pulsar_client.registry")
+    signing = LazyModule("pulsar_client.signing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +97,13 @@ class Client:
     @cached_property
     def registry(self) -> "Registry":
         """The calls of the site."""
-        options: dict[str, Any] = {} if self._backoff is None else {"backoff": self._backoff}
+        return self._make_registry(self.settings.key)
+
+    def _make_registry(self, key: str | None, **options: Any) -> "Registry":
+        if self._backoff is not None:
+            options["backoff"] = self._backoff
         return registry.Registry(
-            http.Http(
-                self.settings.url,
-                self.settings.key,
-                transport=self._transport,
-                progress=self._progress,
-                **options,
-            )
+            http.Http(self.settings.url, key, transport=self._transport, progress=self._progress, **options)
         )
 
     def close(self) -> None:
@@ -122,9 +129,24 @@ class Client:
         store_login(self.settings.home, self.settings.url, username, self.settings.key)
         return username
 
-    def logout(self) -> bool:
-        """Forget the stored key of this site; returns whether there was one."""
-        return forget_login(self.settings.home, self.settings.url)
+    def logout(self, *, revoke: bool = False) -> "LogoutResult":
+        """Forget the stored key of this site. What signing in has made ends; a key that you made stays valid.
+
+        :param revoke: end such a key too.
+        :raises PulsarError: if it shall end and the site does not say that it did; it is kept here then.
+        """
+        return signing.log_out(self.settings.home, self.settings.url, self._make_registry, revoke=revoke)
+
+    def config(self) -> Configuration:
+        """Which site, key and home folder are used, and where that comes from; never the key itself."""
+        return describe_settings(self.settings)
+
+    def set_url(self, url: str | None) -> None:
+        """Store the site to use where neither argument nor environment name one; None for the usual one.
+
+        This client stays with its own.
+        """
+        store_url(self.settings.home, None if url is None else check_url(url))
 
     def whoami(self) -> dict[str, Any]:
         """The user whose key is used."""

@@ -23,7 +23,8 @@
         └── SiteFailure            5xx
 
 ``str(error)`` is one sentence for people. ``SiteError`` also has ``code`` (the word a program may rely on),
-``status`` and ``request_id`` (what an operator looks for in the log).
+``status``, ``request_id`` (what an operator looks for in the log), and ``repeated``: an earlier attempt at
+the same call got no answer, and may have been done.
 """
 
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ from typing import ClassVar
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+MAX_SENTENCE = 1000  # characters of what a site says that are shown
 
 
 class PulsarError(Exception):
@@ -100,10 +102,16 @@ class SiteError(PulsarError):
     codes: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
-        self, message: str, *, status: int = 0, code: str | None = None, request_id: str | None = None
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        code: str | None = None,
+        request_id: str | None = None,
+        repeated: bool = False,
     ) -> None:
         super().__init__(message)
-        self.status, self.code, self.request_id = status, code, request_id
+        self.status, self.code, self.request_id, self.repeated = status, code, request_id, repeated
 
 
 class BadRequest(SiteError):
@@ -173,7 +181,7 @@ def _find_kind(status: int, code: str | None) -> type[SiteError]:
     return SiteFailure if status >= 500 else SiteError
 
 
-def make_site_error(status: int, body: object, note: str = "") -> SiteError:
+def make_site_error(status: int, body: object, note: str = "", *, repeated: bool = False) -> SiteError:
     """The exception for an error answer.
 
     Reads both shapes: ``{"message", "code", "request_id"}`` (registry) and ``{"status": "failed",
@@ -181,6 +189,7 @@ def make_site_error(status: int, body: object, note: str = "") -> SiteError:
 
     :param body: the decoded JSON body, or None when it was not JSON.
     :param note: a sentence of ours to follow the site's.
+    :param repeated: an earlier attempt got no answer.
     """
     message: object = None
     details: Mapping[str, object] = {}
@@ -190,11 +199,17 @@ def make_site_error(status: int, body: object, note: str = "") -> SiteError:
         message = body.get("message", body.get("response"))
     if not isinstance(message, str) or not message:
         message = f"The site answered with status {status}."
+    if len(message) > MAX_SENTENCE:
+        message = message[:MAX_SENTENCE] + "…"
     if note:
         message = f"{message.rstrip('.')}. {note}"
     code, request_id = details.get("code"), details.get("request_id")
     code = code if isinstance(code, str) else None
     kind = _find_kind(status, code)
     return kind(
-        message, status=status, code=code, request_id=request_id if isinstance(request_id, str) else None
+        message,
+        status=status,
+        code=code,
+        request_id=request_id if isinstance(request_id, str) else None,
+        repeated=repeated,
     )

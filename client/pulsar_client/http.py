@@ -27,6 +27,7 @@ BACKOFF = 0.3  # s before the second attempt; doubled each time
 MAX_WAIT = 120.0  # s that Retry-After may ask for; the usual limits of a site end after 80
 TELL_FROM = 2.0  # s; a shorter wait is not worth a line
 BUSY = {429, 502, 503, 504}
+GATEWAY = {502, 504}  # what is behind may have done what it was asked
 POOL = 16  # connections kept open; as many as there are threads at most
 MAX_ANSWER_BYTES = 256 << 20  # B; a tree of a million entries is about as large
 MAX_ERROR_BYTES = 1 << 20
@@ -42,6 +43,10 @@ class Body(Protocol):
         """Its bytes, from the start."""
 
 
+class AnswerBroken(ConnectionFailed):
+    """An answer began and did not end."""
+
+
 class Http:
     """A pool of connections to one site. Safe for several threads."""
 
@@ -54,19 +59,21 @@ class Http:
         backoff: float = BACKOFF,
         progress: Progress | None = None,
         sleep: Callable[[float], object] = time.sleep,
+        retries: int = RETRIES,
     ) -> None:
         """:param transport: answers instead of the network; a test may hand over the site itself.
 
         :param progress: told when the site wants us to wait; :param sleep: waits.
+        :param retries: further attempts after the first.
         """
         self.url = url
         self._key = key
         self._backoff = backoff
+        self._retries = retries
         self._progress = progress or NoProgress()
         self._sleep = sleep
         self._telling = threading.Lock()
         self._told_until = float("-inf")  # seconds of the monotonic clock; how long we said that we wait
-        self.scheme = "Token"  # of the Authorization header; a plain Quilt registry wants Bearer
         self._session = requests.Session()
         # Keys come from our own settings only; requests would send what stands in ~/.netrc instead.
         self._session.auth = _no_auth
@@ -96,8 +103,16 @@ class Http:
         :raises SiteError: the subclass that fits, for an answer that is an error.
         :raises ProtocolError: if the answer is too large.
         """
-        with self.open(method, path, **options) as response:
-            return _read(response, MAX_ANSWER_BYTES), response.headers
+        for attempt in range(self._retries + 1):
+            try:
+                with self.open(method, path, **options) as response:
+                    return _read(response, MAX_ANSWER_BYTES), response.headers
+            except AnswerBroken:
+                if attempt == self._retries:
+                    raise
+                options["repeated"] = True
+                self._sleep(self._get_pause(attempt))
+        raise AssertionError("the last attempt returns or raises")
 
     def open(
         self,
@@ -110,6 +125,7 @@ class Http:
         query: Mapping[str, str] | None = None,
         follow: bool = True,
         allowed: frozenset[int] = frozenset(),
+        repeated: bool = False,
     ) -> requests.Response:
         """The streamed answer to one request; the caller closes it.
 
@@ -117,16 +133,19 @@ class Http:
         :param signed: the URL carries its own permission; our key is not sent, for it may lead elsewhere.
         :param follow: go where the answer leads; otherwise the caller sees that answer.
         :param allowed: error statuses that the caller wants to see rather than an exception.
+        :param repeated: the caller has asked before, and does not know what came of it.
         :raises SiteError: for an error answer, after retries when the site was busy.
         :raises ConnectionFailed: if there was none.
         """
         url = urljoin(f"{self.url}/", path) if signed else self.url + path
         sent = {"Accept-Encoding": "identity"} if signed else {"Accept": "application/json"}
         if self._key and not signed:
-            sent["Authorization"] = f"{self.scheme} {self._key}"
+            # The registry's calls are those of Quilt, which knows only this word; core's know only the other.
+            scheme = "Bearer" if path.startswith("/api/") else "Token"
+            sent["Authorization"] = f"{scheme} {self._key}"
         sent.update(headers or {})
-        for attempt in range(RETRIES + 1):
-            last = attempt == RETRIES
+        for attempt in range(self._retries + 1):
+            last = attempt == self._retries
             try:
                 response = self._session.request(
                     method, url, data=body, headers=sent, params=query, stream=True, timeout=TIMEOUT,
@@ -139,6 +158,7 @@ class Http:
             except requests.RequestException as error:
                 if last:
                     raise ConnectionFailed(f"{_get_host(url)} does not answer: {_explain(error)}") from error
+                repeated = True
                 self._sleep(self._get_pause(attempt))
                 continue
             status = response.status_code
@@ -148,8 +168,9 @@ class Http:
             if last or status not in BUSY or (asked or 0) > MAX_WAIT:
                 note = _explain_end(attempt, asked) if status in BUSY else ""
                 with response:
-                    raise make_site_error(status, _decode_error(response), note)
+                    raise make_site_error(status, _decode_error(response), note, repeated=repeated)
             response.close()
+            repeated = repeated or status in GATEWAY
             self._tell(status, asked or 0)
             self._sleep(max(self._get_pause(attempt), asked or 0))
         raise AssertionError("the last attempt returns or raises")
@@ -202,9 +223,7 @@ def _read(response: requests.Response, limit: int) -> bytes:
                 raise ProtocolError(f"The site's answer is larger than {limit >> 20} MiB.")
             pieces.append(piece)
     except requests.RequestException as error:
-        raise ConnectionFailed(
-            f"The connection broke in the middle of an answer: {_explain(error)}"
-        ) from error
+        raise AnswerBroken(f"The connection broke in the middle of an answer: {_explain(error)}") from error
     return b"".join(pieces)
 
 

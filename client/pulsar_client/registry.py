@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import requests
 
-from pulsar_client.errors import ManifestError, NotFound, ProtocolError
+from pulsar_client.errors import Conflict, ManifestError, NotFound, ProtocolError, Unauthenticated
 from pulsar_client.handles import Handle
 from pulsar_client.http import Body, Http
 from pulsar_client.manifest import Group, is_digest, parse
@@ -73,10 +73,36 @@ class Registry:
         self._capabilities: Capabilities | None = None
 
     def get_user(self) -> dict[str, Any]:
-        """The person whose key is used, as core describes him: ``id``, ``username`` ..."""
-        user: dict[str, Any] = _expect(self.http.get_json("GET", "/users/me"), "response", dict)
+        """The person whose key is used, as core describes him: ``id``, ``username`` ...
+
+        A plain Quilt registry knows only the name.
+        """
+        try:
+            user: dict[str, Any] = _expect(self.http.get_json("GET", "/users/me"), "response", dict)
+        except NotFound:
+            return {"username": _expect(self.http.get_json("GET", "/api/me"), "current_user", str)}
         _expect(user, "username", str)
         return user
+
+    def find_key_kind(self) -> str:
+        """What is used to ask: ``key``, which a user made, or ``access``, ``session`` ... of a sign-in.
+
+        A plain Quilt registry has tokens of a sign-in only.
+        """
+        try:
+            answer = self.http.get_json("GET", "/api_keys/current")
+        except NotFound:
+            return "access"
+        kind: str = _expect(_expect(_expect(answer, "response", dict), "key", dict), "kind", str)
+        return kind
+
+    def revoke_key(self) -> None:
+        """End what is used to ask, and whatever signed in with it."""
+        try:
+            self.http.get_json("POST", "/api/logout")
+        except Unauthenticated as error:
+            if not error.repeated:  # Otherwise the first attempt has ended it.
+                raise
 
     def get_capabilities(self) -> Capabilities:
         """Asked once; a plain Quilt registry is recognised by its 404."""
@@ -85,7 +111,6 @@ class Registry:
                 self._capabilities = _parse_capabilities(self.http.get_json("GET", "/api/capabilities"))
             except NotFound:
                 self._capabilities = Capabilities(plain=True)
-                self.http.scheme = "Bearer"
         return self._capabilities
 
     # Blobs
@@ -243,11 +268,22 @@ class Registry:
 
     def add_access(self, package: Handle, user: str) -> None:
         """Let ``user`` read."""
-        self._send("PUT", f"/api/access/{package.package}/{quote(user, safe='')}", {})
+        try:
+            self._send("PUT", f"/api/access/{package.package}/{quote(user, safe='')}", {})
+        except Conflict as error:
+            if not error.repeated:  # Otherwise the first attempt has done it.
+                raise
 
     def remove_access(self, package: Handle, user: str) -> None:
         """Let ``user`` no longer read."""
-        self.http.get_json("DELETE", f"/api/access/{package.package}/{quote(user, safe='')}")
+        self._delete(f"/api/access/{package.package}/{quote(user, safe='')}")
+
+    def _delete(self, path: str) -> None:
+        try:
+            self.http.get_json("DELETE", path)
+        except NotFound as error:
+            if not error.repeated:  # Otherwise the first attempt has removed it.
+                raise
 
     def _send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
         return self.http.get_json(method, path, body=_encode(body), headers=_JSON_HEADERS)

@@ -9,8 +9,11 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, parse_qsl, unquote
 
+import more_calls
 import pytest
+from click.testing import CliRunner
 
+from pulsar_client import cli
 from pulsar_client.client import Client
 from pulsar_client.errors import ManifestError
 from pulsar_client.manifest import get_top_digest, list_blobs, parse
@@ -47,6 +50,7 @@ class Site:
         self.found, self.questions = [], []  # what a search finds, and was asked for
         self.linked = []  # what links were asked for
         self.send_at_once = False  # bytes instead of a link
+        self.more = more_calls.State()
         self.lock = threading.Lock()
 
     def count(self, pattern):
@@ -83,6 +87,9 @@ class Handler(BaseHTTPRequestHandler):
         if busy:
             self.answer(busy, {"message": "busy"}, {"Retry-After": self.site.retry_after})
             return
+        if (instead := self.site.more.answers.get(f"{self.command} {path}")) is not None:
+            self.answer(*instead)
+            return
         for method, pattern, handle in ROUTES:
             match = re.fullmatch(pattern, path)
             if match and method == self.command:
@@ -94,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(404, {"message": "Resource does not exist.", "code": "not_found"})
 
     def is_allowed(self):
-        scheme = "Bearer" if self.site.plain and self.path != "/api/capabilities" else "Token"
+        scheme = "Bearer" if self.path.startswith("/api/") else "Token"
         return self.headers.get("Authorization") == f"{scheme} {self.site.key}"
 
     def answer(self, status, data, headers=()):
@@ -342,6 +349,7 @@ ROUTES = [
     ("GET", f"/api/access/{P}/", Handler.get_access),
     ("PUT", f"/api/access/{P}/(.+)", Handler.put_access),
     ("DELETE", f"/api/access/{P}/(.+)", Handler.delete_access),
+    *more_calls.ROUTES,
 ]
 
 
@@ -383,6 +391,30 @@ def make_client(site, tmp_path):
 @pytest.fixture
 def client(make_client):
     return make_client()
+
+
+class Runner:
+    """Runs `pulsar` in this process as a home of its own would."""
+
+    def __init__(self, site, home):
+        self.env = {
+            "PULSAR_CLIENT_HOME": str(home),
+            "PULSAR_CLIENT_URL": site.url,
+            "PULSAR_CLIENT_KEY": site.key,
+        }
+
+    def __call__(self, *arguments, stdin="", **env):
+        # `cli.run` turns errors into an exit status; the runner lends it the streams.
+        runner = CliRunner(env=self.env | env)
+        with runner.isolation(input=stdin) as (out, err, _):
+            status = cli.run(list(arguments))
+            return status, out.getvalue().decode(), err.getvalue().decode()
+
+
+@pytest.fixture
+def pulsar(site, tmp_path):
+    """``pulsar("ls", "--json")``: status, output, errors; at home where ``client`` is."""
+    return Runner(site, tmp_path / "home")
 
 
 @pytest.fixture

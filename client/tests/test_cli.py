@@ -7,35 +7,11 @@ import sys
 import time
 
 import pytest
-from click.testing import CliRunner
 
 from pulsar_client import cli
 from pulsar_client.blobs import Fingerprint
 from pulsar_client.console import make_one_line
 from pulsar_client.statcache import is_settled
-
-
-class Runner:
-    """Runs `pulsar` in this process as a home of its own would."""
-
-    def __init__(self, site, home):
-        self.env = {
-            "PULSAR_CLIENT_HOME": str(home),
-            "PULSAR_CLIENT_URL": site.url,
-            "PULSAR_CLIENT_KEY": site.key,
-        }
-
-    def __call__(self, *arguments, stdin="", **env):
-        # `cli.run` turns errors into an exit status; the runner lends it the streams.
-        runner = CliRunner(env=self.env | env)
-        with runner.isolation(input=stdin) as (out, err, _):
-            status = cli.run(list(arguments))
-            return status, out.getvalue().decode(), err.getvalue().decode()
-
-
-@pytest.fixture
-def pulsar(site, tmp_path):
-    return Runner(site, tmp_path / "home")
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ def test_a_plain_quilt_registry_is_served_by_the_old_calls(site, client, files, 
 
     assert (first.sent, second.sent) == (53, 1)
     assert site.count("POST /api/objects/.*") == 0
-    assert set(site.authorizations) == {"Token secret-key", "Bearer secret-key"}
+    assert set(site.authorizations) == {"Bearer secret-key"}
     assert make_client("other").install("demo/x").fetched == 54
 
 

@@ -7,20 +7,28 @@ from pulsar_client.console import PulsarCommand, find_output, open_client
 
 @click.command(cls=PulsarCommand)
 @click.argument("url", required=False)
-def command(url: str | None) -> None:
+@click.option("--revoke", is_flag=True, help="End the key on the site too, wherever else it is used.")
+def command(url: str | None, revoke: bool) -> None:
     """Forget the stored key of a site.
 
-    Without URL, of the default site. The key itself stays valid; delete it on the site if it is no longer
-    needed.
+    Without URL, of the default site. A key that you made on the site stays valid, since you may use it
+    elsewhere, unless --revoke; then it is forgotten only when the site has ended it. A token of a sign-in
+    is ended without being asked to.
 
     \b
-    Example:
+    Examples:
       pulsar logout
+      pulsar logout --revoke
     """
     with open_client(url=url) as client:
-        found = client.logout()
-        site = client.settings.url
+        result = client.logout(revoke=revoke)
     output = find_output()
-    output.say(f"Logged out of {site}." if found else f"There was no key stored for {site}.")
+    ended = ", and the key ended" if result.revoked else ""
+    said = (
+        f"Logged out of {result.url}{ended}."
+        if result.removed
+        else f"There was no key stored for {result.url}."
+    )
+    output.say(said)
     if output.json:
-        output.show({"url": site, "removed": found}, lambda: iter(()))
+        output.show(result, lambda: iter(()))
