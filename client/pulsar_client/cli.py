@@ -33,6 +33,10 @@ COMMANDS = {
     "diff": "Show what differs between two revisions on the site.",
     "url": "Show a link to a file of a package on the site.",
     "access": "Show and change who may read a package.",
+    "tag": "Show and change the tags of a package on the site.",
+    "version": "Show and add the versions of a package on the site.",
+    "delete": "Delete a package on the site.",
+    "job": "Show and cancel what the site does in the background.",
     "verify": "Hash the local blobs of a package again.",
 }
 ALIASES = {"pull": "install"}

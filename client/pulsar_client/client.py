@@ -12,8 +12,10 @@ from pulsar_client import verify as verifying
 from pulsar_client.build import BuildResult
 from pulsar_client.errors import ConfigurationError, NotInstalled
 from pulsar_client.handles import Handle, is_owner, parse_handle
+from pulsar_client.jobs import Jobs
 from pulsar_client.lazy import LazyModule
 from pulsar_client.manifest import Leaf, find_node, walk
+from pulsar_client.names import Tags, Versions
 from pulsar_client.nodes import GroupNode, LeafNode, make_node
 from pulsar_client.progress import NoProgress, Progress
 from pulsar_client.settings import (
@@ -85,6 +87,9 @@ class Client:
         """
         self.settings = load_settings(url, key, home)
         self.access = Access(self)
+        self.tags = Tags(self)
+        self.versions = Versions(self)
+        self.jobs = Jobs(self)
         self._progress = progress or NoProgress()
         self._transport = transport
         self._backoff = backoff
@@ -213,14 +218,24 @@ class Client:
             progress=self._progress,
         )
 
-    def install(self, package: str, *, digest: str | None = None, tag: str | None = None) -> "InstallResult":
-        """Fetch a revision from the site: ``latest``, another ``tag``, or a (shortened) ``digest``."""
+    def install(
+        self,
+        package: str,
+        *,
+        digest: str | None = None,
+        tag: str | None = None,
+        version: str | None = None,
+    ) -> "InstallResult":
+        """Fetch a revision from the site: ``latest``, another ``tag``, a ``version``, or a (shortened)
+        ``digest``.
+        """
         return installing.install(
             self.store,
             self.registry,
             parse_handle(package, with_path=True),
             digest=digest,
             tag=tag,
+            version=version,
             progress=self._progress,
         )
 
@@ -286,6 +301,13 @@ class Client:
         """A link to ``owner/name/sub/path`` on the site, good without a key until it ends."""
         handle = parse_handle(entry, with_path=True)
         return links.find_link(self.registry.http, handle, revision, fragment)
+
+    def delete(self, package: str) -> None:
+        """Delete a package on the site with all its revisions; what is here stays.
+
+        :raises NotFound: if there is none, or none that you may see.
+        """
+        self.registry.delete_package(parse_handle(package))
 
     def verify(self, package: str) -> VerifyResult:
         """Hash the blobs of the latest local revision again; damaged ones are taken out of the store."""

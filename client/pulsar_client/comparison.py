@@ -1,13 +1,14 @@
 """Two revisions of a package on the site, compared by the site."""
 
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
 from pulsar_client.errors import ProtocolError
 from pulsar_client.files import format_bytes
-from pulsar_client.handles import Handle
-from pulsar_client.http import Http
+from pulsar_client.handles import Handle, quote_part
+
+if TYPE_CHECKING:
+    from pulsar_client.http import Http
 
 PAGE = 1000  # changes in one answer
 PAGES = 1000  # that are asked for
@@ -29,9 +30,9 @@ class Comparison:
     changes: list[dict[str, Any]]
 
 
-def compare(http: Http, package: Handle, old: str, new: str) -> Comparison:
+def compare(http: "Http", package: Handle, old: str, new: str) -> Comparison:
     """All differences; a question for each thousand of them."""
-    path = f"/api/diff/{package.package}/{quote(old, safe='')}/{quote(new, safe='')}"
+    path = f"/api/diff/{package.package}/{quote_part(old, 'revision')}/{quote_part(new, 'revision')}"
     changes: list[dict[str, Any]] = []
     for page in range(1, PAGES + 1):
         answer = _check(http.get_json("GET", path, query={"page": str(page), "limit": str(PAGE)}))

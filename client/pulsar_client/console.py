@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pulsar_client.errors import NotConfirmed
 from pulsar_client.lazy import LazyModule
 from pulsar_client.progress import NoProgress, Progress
+
+MAX_TYPED = 1000  # characters
 
 if TYPE_CHECKING:
     from pulsar_client import bars
@@ -36,6 +39,12 @@ class Output:
         """Tell a person what was done; on standard error, so that pipes carry data only."""
         if not (self.quiet or self.json):
             click.echo(make_one_line(text), err=True)
+
+    def done(self, text: str, data: Any) -> None:
+        """Tell a person what was done, and a program with ``data`` as JSON."""
+        self.say(text)
+        if self.json:
+            self.show(data, lambda: iter(()))
 
     def show(self, data: Any, lines: Callable[[], Iterator[str]]) -> None:
         """Print the result: ``data`` as JSON if asked to, otherwise ``lines()``."""
@@ -69,6 +78,43 @@ class PulsarCommand(click.Command):
         """Run the command. A new answer to how we speak for each run, also in one process."""
         _output.__dict__.update({name: ctx.params.pop(name) for name in ("json", "quiet", "debug")})
         return super().invoke(ctx)
+
+
+def package_argument(metavar: str = "OWNER/NAME", **options: Any) -> Callable[[Any], Any]:
+    """The argument ``package``, which a shell completes with those that are here."""
+    return click.argument("package", metavar=metavar, shell_complete=_complete_package, **options)
+
+
+def _complete_package(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
+    """A shell shows nothing when this fails, and nobody wants to see why."""
+    try:
+        with make_client() as client:
+            return [name for name in map(str, client.store.list_packages()) if name.startswith(begun)]
+    except Exception:
+        return []
+
+
+def revision_options(command: Any) -> Any:
+    """``-x``, ``-t`` and ``-v``: the arguments ``digest``, ``tag`` and ``version``; one may be given."""
+    for short, name, metavar, text in (
+        ("-v", "--version", "VERSION", "The revision of this version."),
+        ("-t", "--tag", "TAG", "The revision of this tag; otherwise latest."),
+        ("-x", "--digest", "HASH", "This revision; 6 characters are enough if they are unique."),
+    ):
+        command = click.option(short, name, metavar=metavar, help=text)(command)
+    return command
+
+
+def confirm(question: str, expected: str, *, sure: bool) -> None:
+    """Have a person type ``expected``, unless ``sure``.
+
+    :raises NotConfirmed: if something else is typed, or nothing because nobody is there.
+    """
+    if sure:
+        return
+    click.echo(make_one_line(question) + " ", nl=False, err=True)
+    if sys.stdin.readline(MAX_TYPED).strip() != expected:
+        raise NotConfirmed(f"Nothing was changed: {expected!r} was not typed.")
 
 
 def _make_switch(name: str, text: str, *short: str) -> click.Option:

@@ -2,6 +2,7 @@
 
     PulsarError
     ├── ConfigurationError         an option, a setting or a handle that cannot be meant (exit status 2)
+    ├── NotConfirmed               a question was not answered as it had to be (of the command)
     ├── ManifestError              a contents tree that breaks the rules
     ├── BuildError                 an input that cannot become an entry
     │   └── TableError             ... because of a line or a column of a table
@@ -45,6 +46,10 @@ class ConfigurationError(PulsarError):
     """An option, a setting or a handle cannot be meant."""
 
     exit_status = EXIT_USAGE
+
+
+class NotConfirmed(PulsarError):
+    """A question of the command was not answered as it had to be."""
 
 
 class ManifestError(PulsarError):

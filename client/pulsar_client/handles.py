@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from pulsar_client.errors import ConfigurationError, ManifestError
 from pulsar_client.manifest import check_name
@@ -60,3 +61,16 @@ def parse_handle(text: str, *, with_path: bool = False) -> Handle:
     except ManifestError as error:
         raise ConfigurationError(f"{text!r} is not a path in a package: {error}") from error
     return Handle(owner, name, tuple(path))
+
+
+def quote_part(text: str, what: str) -> str:
+    """A name, say of a tag, as one part of the path of a URL.
+
+    :raises ConfigurationError: for what would be another path: nothing, ``.``, ``..``, or a slash in it.
+    """
+    if text in {"", ".", ".."} or "/" in text:
+        raise ConfigurationError(f"{text!r} cannot be the name of a {what}.")
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"{text!r} cannot be the name of a {what}.") from error

@@ -13,25 +13,19 @@ from pathlib import Path
 
 import requests
 
-from pulsar_client.errors import (
-    ConfigurationError,
-    ConnectionFailed,
-    DigestMismatch,
-    NotFound,
-    ProtocolError,
-)
+from pulsar_client.errors import ConnectionFailed, DigestMismatch, NotFound, ProtocolError
 from pulsar_client.files import hold_part, require_space
 from pulsar_client.handles import Handle
-from pulsar_client.manifest import find_node, get_top_digest, is_digest, list_blobs
+from pulsar_client.manifest import find_node, get_top_digest, list_blobs
 from pulsar_client.packs import group_records, read_records
 from pulsar_client.progress import Progress
 from pulsar_client.registry import Registry, Remote
+from pulsar_client.revisions import find_revision
 from pulsar_client.store import Store
 
 WORKERS = 8
 CHUNK_BYTES = 1 << 20
 ATTEMPTS = 4  # for one blob whose connection breaks in the middle; each goes on where the last one stopped
-MIN_SHORT_DIGEST = 6  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +45,7 @@ def install(
     *,
     digest: str | None,
     tag: str | None,
+    version: str | None = None,
     progress: Progress,
 ) -> InstallResult:
     """Fetch a revision (by default ``latest``) and make it the local ``latest``.
@@ -60,7 +55,7 @@ def install(
     :raises DigestMismatch: if the site sends something else than it promised; nothing becomes visible then.
     :raises NotEnoughSpace: before anything is fetched.
     """
-    wanted = _find_revision(registry, package, digest, tag)
+    wanted = find_revision(registry, package, digest=digest, tag=tag, version=version)
     remote = registry.get_package(package, wanted)
     if get_top_digest(remote.root) != wanted:
         raise DigestMismatch(f"The site sent another tree than {wanted[:12]}.")
@@ -73,24 +68,6 @@ def install(
         _fetch(store, registry, remote, missing, progress.advance)
     store.put_revision(package, remote.root)
     return InstallResult(package.package, wanted, len(missing), total)
-
-
-def _find_revision(registry: Registry, package: Handle, digest: str | None, tag: str | None) -> str:
-    registry.get_capabilities()  # First of all, since it decides how the key is sent.
-    if digest is None:
-        return registry.get_tag(package, tag or "latest").digest
-    if tag is not None:
-        raise ConfigurationError("A revision is chosen by its digest or by a tag: name one of them.")
-    digest = digest.lower()
-    if is_digest(digest):
-        return digest
-    if len(digest) < MIN_SHORT_DIGEST:
-        raise ConfigurationError(f"A shortened digest needs at least {MIN_SHORT_DIGEST} characters.")
-    found = {entry.digest for entry in registry.list_log(package) if entry.digest.startswith(digest)}
-    if len(found) != 1:
-        some = "no revision" if not found else "more than one revision"
-        raise ConfigurationError(f"{package.package} has {some} that begins with {digest!r}.")
-    return found.pop()
 
 
 def _list_needed(remote: Remote, package: Handle) -> set[str]:

@@ -9,12 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
 
 import requests
 
 from pulsar_client.errors import Conflict, ManifestError, NotFound, ProtocolError, Unauthenticated
-from pulsar_client.handles import Handle
+from pulsar_client.handles import Handle, quote_part
 from pulsar_client.http import Body, Http
 from pulsar_client.manifest import Group, is_digest, parse
 from pulsar_client.packs import make_heads, read_heads
@@ -248,7 +247,7 @@ class Registry:
         :param complete: ask whether the site has all of it.
         :raises NotFound: if there is no such tag, or no such package for this user.
         """
-        path = f"/api/tag/{package.package}/{quote(tag, safe='')}"
+        path = f"/api/tag/{package.package}/{quote_part(tag, 'tag')}"
         answer = self.http.get_json("GET", path, query={"complete": "true"} if complete else None)
         digest: str = _expect(answer, "hash", str)
         if not is_digest(digest):
@@ -257,7 +256,40 @@ class Registry:
 
     def put_tag(self, package: Handle, tag: str, digest: str) -> None:
         """Create or move a tag."""
-        self._send("PUT", f"/api/tag/{package.package}/{quote(tag, safe='')}", {"hash": digest})
+        self._send("PUT", f"/api/tag/{package.package}/{quote_part(tag, 'tag')}", {"hash": digest})
+
+    def list_tags(self, package: Handle) -> dict[str, str]:
+        """Tag → top digest, by tag."""
+        return _parse_names(self.http.get_json("GET", f"/api/tag/{package.package}/"), "tag")
+
+    def remove_tag(self, package: Handle, tag: str) -> None:
+        """:raises NotFound: if there is none."""
+        self._delete(f"/api/tag/{package.package}/{quote_part(tag, 'tag')}")
+
+    def get_version(self, package: Handle, version: str) -> str:
+        """The top digest of a version; any spelling of an equal one will do."""
+        answer = self.http.get_json("GET", f"/api/version/{package.package}/{quote_part(version, 'version')}")
+        digest: str = _expect(answer, "hash", str)
+        if not is_digest(digest):
+            raise ProtocolError(f"The site's version {version!r} does not name a revision.")
+        return digest
+
+    def list_versions(self, package: Handle) -> dict[str, str]:
+        """Version → top digest, in the order of PEP 440."""
+        return _parse_names(self.http.get_json("GET", f"/api/version/{package.package}/"), "version")
+
+    def put_version(self, package: Handle, version: str, digest: str) -> None:
+        """Name a revision for good. :raises Conflict: if there is an equal version."""
+        path = f"/api/version/{package.package}/{quote_part(version, 'version')}"
+        try:
+            self._send("PUT", path, {"hash": digest})
+        except Conflict as error:
+            if not error.repeated or self.get_version(package, version) != digest:
+                raise
+
+    def delete_package(self, package: Handle) -> None:
+        """Delete a package with all that belongs to it. :raises NotFound: if there is none."""
+        self._delete(f"/api/package/{package.package}/")
 
     # Access
 
@@ -269,14 +301,14 @@ class Registry:
     def add_access(self, package: Handle, user: str) -> None:
         """Let ``user`` read."""
         try:
-            self._send("PUT", f"/api/access/{package.package}/{quote(user, safe='')}", {})
+            self._send("PUT", f"/api/access/{package.package}/{quote_part(user, 'user')}", {})
         except Conflict as error:
             if not error.repeated:  # Otherwise the first attempt has done it.
                 raise
 
     def remove_access(self, package: Handle, user: str) -> None:
         """Let ``user`` no longer read."""
-        self._delete(f"/api/access/{package.package}/{quote(user, safe='')}")
+        self._delete(f"/api/access/{package.package}/{quote_part(user, 'user')}")
 
     def _delete(self, path: str) -> None:
         try:
@@ -335,9 +367,24 @@ def _parse_capabilities(answer: object) -> Capabilities:
     )
 
 
+def is_time(value: object) -> bool:
+    """Whether it can be shown as a moment: seconds since the epoch, before the year 10000."""
+    return type(value) in (int, float) and 0 <= value < 253_402_300_800  # type: ignore[operator]
+
+
+def _parse_names(answer: object, kind: str) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for entry in _expect(answer, f"{kind}s", list):
+        name, digest = _expect(entry, kind, str), _expect(entry, "hash", str)
+        if not is_digest(digest):
+            raise ProtocolError(f"The site's {kind} {name[:64]!r} does not name a revision.")
+        names[name] = digest
+    return names
+
+
 def _parse_log_entry(entry: object) -> LogEntry:
     created = entry.get("created") if isinstance(entry, dict) else None
-    if not isinstance(entry, dict) or not isinstance(created, int | float):
+    if not isinstance(entry, dict) or not isinstance(created, int | float) or not is_time(created):
         raise ProtocolError("The site's log has an entry without a time.")
     digest = _expect(entry, "hash", str)
     provenance, hashed = entry.get("provenance"), entry.get("entry")

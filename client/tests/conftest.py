@@ -238,11 +238,7 @@ class Handler(BaseHTTPRequestHandler):
         self.site.trees[package, digest] = pushed["contents"]
         self.site.pushes.append({**pushed, "hash": digest, "package": package})
         self.site.access.setdefault(package, ["demo"])
-        if self.site.lose_answer:
-            self.site.lose_answer = False
-            self.close_connection = True
-            return
-        self.answer(200, {"package_url": f"http://site/packages/{package}", "package_hash": digest})
+        more_calls.finish(self, {"package_url": f"http://site/packages/{package}", "package_hash": digest})
 
     def get_package(self, package, digest, body, query):
         tree = self.site.trees.get((package, digest))
@@ -319,11 +315,14 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(409, {"message": "The user already has access", "code": "conflict"})
             return
         self.site.access[package].append(user)
-        self.answer(200, {})
+        more_calls.finish(self)
 
     def delete_access(self, package, user, body, query):
+        if user not in self.site.access[package]:
+            self.answer(404, {"message": "The user has no access", "code": "not_found"})
+            return
         self.site.access[package].remove(user)
-        self.answer(200, {})
+        more_calls.finish(self)
 
 
 P = r"(\w+/\w+)"

@@ -51,10 +51,10 @@ def pulsar(site, tmp_path):
 
 def test_differences_are_shown_as_lines(site, pulsar):
     site.changes = CHANGES
-    status, out, err = pulsar("diff", "demo/x", "1.0/a")
+    status, out, err = pulsar("diff", "demo/x", "1.0 a")
     assert (status, out.splitlines()) == (0, LINES)
     assert err == f"{'0' * 12} -> {'1' * 12}: 3 added, 2.0 kB new.\n"
-    assert site.compared == [("demo/x", "1.0/a", "latest")]
+    assert site.compared == [("demo/x", "1.0 a", "latest")]
 
 
 def test_differences_are_shown_as_json(site, pulsar):

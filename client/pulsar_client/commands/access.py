@@ -2,7 +2,7 @@
 
 import click
 
-from pulsar_client.console import PulsarCommand, find_output, open_client
+from pulsar_client.console import PulsarCommand, find_output, open_client, package_argument
 
 
 @click.group()
@@ -20,7 +20,7 @@ def command() -> None:
 
 
 @command.command("list", cls=PulsarCommand)
-@click.argument("package", metavar="OWNER/NAME")
+@package_argument()
 def list_access(package: str) -> None:
     """Show who may read a package."""
     with open_client() as client:
@@ -29,20 +29,20 @@ def list_access(package: str) -> None:
 
 
 @command.command("add", cls=PulsarCommand)
-@click.argument("package", metavar="OWNER/NAME")
+@package_argument()
 @click.argument("user")
 def add_access(package: str, user: str) -> None:
     """Let USER read a package."""
     with open_client() as client:
         client.access.add(package, user)
-    find_output().say(f"{user} may read {package}.")
+    find_output().done(f"{user} may read {package}.", {"package": package, "user": user})
 
 
 @command.command("remove", cls=PulsarCommand)
-@click.argument("package", metavar="OWNER/NAME")
+@package_argument()
 @click.argument("user")
 def remove_access(package: str, user: str) -> None:
     """Let USER no longer read a package."""
     with open_client() as client:
         client.access.remove(package, user)
-    find_output().say(f"{user} may no longer read {package}.")
+    find_output().done(f"{user} may no longer read {package}.", {"package": package, "user": user})

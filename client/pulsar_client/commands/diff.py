@@ -3,12 +3,12 @@
 import click
 
 from pulsar_client.comparison import describe
-from pulsar_client.console import PulsarCommand, find_output, open_client
+from pulsar_client.console import PulsarCommand, find_output, open_client, package_argument
 from pulsar_client.files import format_bytes
 
 
 @click.command(cls=PulsarCommand)
-@click.argument("package", metavar="OWNER/NAME")
+@package_argument()
 @click.argument("old", metavar="REVISION")
 @click.argument("new", metavar="[REVISION]", default="latest")
 def command(package: str, old: str, new: str) -> None:

@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import click
 
-from pulsar_client.console import PulsarCommand, find_output, format_table, open_client
+from pulsar_client.console import PulsarCommand, find_output, format_table, open_client, package_argument
 
 MESSAGE_CHARACTERS = 60  # of a message's first line; --json has all of it
 
 
 @click.command(cls=PulsarCommand)
-@click.argument("package", metavar="OWNER/NAME")
+@package_argument()
 def command(package: str) -> None:
     """Show the pushes of a package, newest first.
 

@@ -28,10 +28,7 @@ def command(url: str | None) -> None:
     with open_client(url=url, key=key) as client:
         username = client.login()
         site = client.settings.url
-    output = find_output()
-    output.say(f"Logged in to {site} as {username}.")
-    if output.json:
-        output.show({"url": site, "username": username}, lambda: iter(()))
+    find_output().done(f"Logged in to {site} as {username}.", {"url": site, "username": username})
 
 
 def _read_key() -> str:

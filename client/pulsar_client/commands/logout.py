@@ -22,13 +22,6 @@ def command(url: str | None, revoke: bool) -> None:
     """
     with open_client(url=url) as client:
         result = client.logout(revoke=revoke)
-    output = find_output()
     ended = ", and the key ended" if result.revoked else ""
-    said = (
-        f"Logged out of {result.url}{ended}."
-        if result.removed
-        else f"There was no key stored for {result.url}."
-    )
-    output.say(said)
-    if output.json:
-        output.show(result, lambda: iter(()))
+    nothing = f"There was no key stored for {result.url}."
+    find_output().done(f"Logged out of {result.url}{ended}." if result.removed else nothing, result)

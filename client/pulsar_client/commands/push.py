@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
-from pulsar_client.console import PulsarCommand, find_output, open_client
+from pulsar_client.console import PulsarCommand, find_output, open_client, package_argument
 from pulsar_client.files import format_bytes
 
 
 @click.command(cls=PulsarCommand)
-@click.argument("package", metavar="OWNER/NAME")
+@package_argument()
 @click.option("--public", is_flag=True, help="Let everyone read it, if it is new.")
 @click.option("--team", is_flag=True, help="Let everyone who is logged in read and push it, if it is new.")
 @click.option("-m", "--message", default="", help="What this revision is; the log shows it.")
