@@ -37,7 +37,9 @@ COMMANDS = {
     "version": "Show and add the versions of a package on the site.",
     "delete": "Delete a package on the site.",
     "job": "Show and cancel what the site does in the background.",
-    "verify": "Hash the local blobs of a package again.",
+    "verify": "Hash the local blobs of packages again.",
+    "rm": "Remove a package from the local store.",
+    "gc": "Remove from the local store what no revision needs.",
 }
 ALIASES = {"pull": "install"}
 

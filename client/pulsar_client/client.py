@@ -1,15 +1,18 @@
 """The Python interface: everything that the ``pulsar`` command does, for scripts and notebooks."""
 
+import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from pulsar_client import build as building
+from pulsar_client import collecting, removal
 from pulsar_client import verify as verifying
 from pulsar_client.build import BuildResult
+from pulsar_client.collecting import CollectResult
 from pulsar_client.errors import ConfigurationError, NotInstalled
 from pulsar_client.handles import Handle, is_owner, parse_handle
 from pulsar_client.jobs import Jobs
@@ -18,6 +21,7 @@ from pulsar_client.manifest import Leaf, find_node, walk
 from pulsar_client.names import Tags, Versions
 from pulsar_client.nodes import GroupNode, LeafNode, make_node
 from pulsar_client.progress import NoProgress, Progress
+from pulsar_client.removal import RemoveResult
 from pulsar_client.settings import (
     Configuration,
     check_url,
@@ -51,6 +55,22 @@ else:
     pushing = LazyModule("pulsar_client.push")
     registry = LazyModule("pulsar_client.registry")
     signing = LazyModule("pulsar_client.signing")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _holding_blobs(
+    method: "Callable[Concatenate[Client, P], T]",
+) -> "Callable[Concatenate[Client, P], T]":
+    """For what relies on blobs that no tree names yet, or no more: keeps `gc` waiting, in any process."""
+
+    @functools.wraps(method)
+    def run(self: "Client", /, *args: P.args, **options: P.kwargs) -> T:
+        with self.store.hold(self._progress):
+            return method(self, *args, **options)
+
+    return run
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +177,7 @@ class Client:
         """The user whose key is used."""
         return self.registry.get_user()
 
+    @_holding_blobs
     def build(
         self,
         package: str,
@@ -183,6 +204,7 @@ class Client:
             outside=outside,
         )
 
+    @_holding_blobs
     def push(
         self,
         package: str,
@@ -218,6 +240,7 @@ class Client:
             progress=self._progress,
         )
 
+    @_holding_blobs
     def install(
         self,
         package: str,
@@ -309,9 +332,33 @@ class Client:
         """
         self.registry.delete_package(parse_handle(package))
 
+    @_holding_blobs
     def verify(self, package: str) -> VerifyResult:
         """Hash the blobs of the latest local revision again; damaged ones are taken out of the store."""
         return verifying.verify(self.store, parse_handle(package), progress=self._progress)
+
+    @_holding_blobs
+    def verify_all(self) -> list[VerifyResult]:
+        """:meth:`verify` for all local packages, by name; what they share is read once."""
+        return verifying.verify_all(self.store, self.store.list_packages(), progress=self._progress)
+
+    @_holding_blobs
+    def rm(self, package: str, *, digest: str | None = None) -> RemoveResult:
+        """Forget all local revisions of a package, or an older one by its (shortened) ``digest``.
+
+        Their blobs stay until :meth:`gc`; what the site has stays too.
+        """
+        return removal.remove(self.store, parse_handle(package), digest=digest)
+
+    def gc(self, *, grace: float = collecting.GRACE, dry_run: bool = False) -> CollectResult:
+        """Remove from the local store what no revision needs; waits for builds and installs in other
+        processes.
+
+        :param grace: seconds that something must be old, so that interrupted work can be gone on with.
+        :param dry_run: only say what would go.
+        :raises StoreError: if a tree cannot be read; nothing is removed then.
+        """
+        return collecting.collect(self.store, grace=grace, dry_run=dry_run, progress=self._progress)
 
 
 class Access:

@@ -77,15 +77,25 @@ def sync_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def hold_lock(path: Path) -> Iterator[None]:
+def hold_lock(
+    path: Path, *, shared: bool = False, waiting: Callable[[], object] = lambda: None
+) -> Iterator[None]:
     """Keep other processes, and other threads, out of what ``path`` stands for; wait for them first.
 
     The lock belongs to the open file, so the kernel lets go of it when a process dies. The file stays.
+
+    :param shared: keep only those out who want to be alone.
+    :param waiting: called once if somebody has to be waited for.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(descriptor, kind)
         yield
     finally:
         os.close(descriptor)

@@ -58,6 +58,11 @@ def recall(store: Store, package: Handle, digest: str) -> dict[str, Any]:
     return {"client": CLIENT, **(found if isinstance(found, dict) else {})}
 
 
+def forget(store: Store, package: Handle, digest: str) -> None:
+    """Remove the note of a revision that is removed."""
+    _get_path(store, package, digest).unlink(missing_ok=True)
+
+
 def find_git_commit(folder: Path) -> str | None:
     """The commit that is checked out in ``folder``; None if it is in no repository, or Git is not there."""
     if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):

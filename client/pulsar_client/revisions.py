@@ -6,8 +6,8 @@ from pulsar_client.errors import BadRequest, ConfigurationError, NotFound
 from pulsar_client.handles import Handle
 from pulsar_client.manifest import is_digest
 from pulsar_client.registry import Registry
+from pulsar_client.store import MIN_SHORT_DIGEST
 
-MIN_SHORT_DIGEST = 6  # characters
 LATEST = "latest"
 
 
@@ -37,14 +37,6 @@ def find_revision(
     if len(digest) < MIN_SHORT_DIGEST:
         raise ConfigurationError(f"A shortened digest needs at least {MIN_SHORT_DIGEST} characters.")
     found = {entry.digest for entry in registry.list_log(package) if entry.digest.startswith(digest)}
-    return choose_one(package, digest, found)
-
-
-def choose_one(package: Handle, digest: str, found: set[str]) -> str:
-    """The one of ``found``, which all begin with ``digest``.
-
-    :raises ConfigurationError: if there is none, or several.
-    """
     if len(found) != 1:
         some = "no revision" if not found else "more than one revision"
         raise ConfigurationError(f"{package.package} has {some} that begins with {digest!r}.")

@@ -8,12 +8,13 @@ The layout is that of Quilt 2 (registry protocol, section 11.4), so an old clien
         tmp/                                 what is not finished yet
         cache/                               what was built and pushed last, and from which files (ours)
         damaged/<sha256>                     blobs that `verify` took out (ours)
-        locks/                               one empty file per package (ours)
+        locks/                               empty files: one per package, and `store` (ours)
         pkgs/Quilt/<owner>/<name>/contents/<top digest>    the tree as JSON
         pkgs/Quilt/<owner>/<name>/tags/latest              the top digest as text
 
 Any number of processes may use one store. Blobs and trees never change, so whoever puts the same one second
-changes nothing; ``latest`` is written under the lock of its package.
+changes nothing; ``latest`` is written under the lock of its package. Whoever relies on blobs that no tree
+names yet shares the lock ``store``, which `gc` wants for itself.
 """
 
 import contextlib
@@ -26,12 +27,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pulsar_client.blobs import Fingerprint
-from pulsar_client.errors import BlobDamaged, ManifestError, NotInstalled, StoreError
+from pulsar_client.errors import BlobDamaged, ConfigurationError, ManifestError, NotInstalled, StoreError
 from pulsar_client.files import hold_lock, sync_folder, sync_paths, write_atomically
 from pulsar_client.handles import Handle, is_owner, is_package_name
 from pulsar_client.manifest import Group, dump, get_top_digest, is_digest, parse
+from pulsar_client.progress import Progress
 
 FORMAT = "1.3"
+MIN_SHORT_DIGEST = 6  # characters
 
 
 class Store:
@@ -43,6 +46,7 @@ class Store:
         self.blobs = self.root / "objs"
         self.temporary = self.root / "tmp"
         self.cache = self.root / "cache"
+        self.damaged = self.root / "damaged"
         self.packages = self.root / "pkgs" / "Quilt"
         self._blobs_prefix = f"{self.blobs}{os.sep}"
         self._prepare()
@@ -87,13 +91,12 @@ class Store:
 
     def take_out_blob(self, digest: str) -> None:
         """Move a blob to ``damaged/``, if it is still here."""
-        folder = self.root / "damaged"
-        folder.mkdir(exist_ok=True)
+        self.damaged.mkdir(exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            self.get_blob_path(digest).rename(folder / digest)
-        self._show_removal()
+            self.get_blob_path(digest).rename(self.damaged / digest)
+        self.show_removal()
 
-    def _show_removal(self) -> None:
+    def show_removal(self) -> None:
         """Let :meth:`get_blobs_seen` tell. The system's own clock may stand still for a few milliseconds."""
         moment = time.time_ns()
         os.utime(self.blobs, ns=(moment, moment))
@@ -163,6 +166,18 @@ class Store:
         with hold_lock(self.root / "locks" / f"{package.owner}.{package.name}"):
             yield
 
+    @contextlib.contextmanager
+    def hold(self, progress: Progress | None = None, *, alone: bool = False) -> Iterator[None]:
+        """Let no blob be removed meanwhile; or, ``alone``, let nobody rely on one that no tree names yet."""
+
+        def tell() -> None:
+            if progress is not None:
+                others = "builds and installs" if alone else "a gc"
+                progress.say(f"waiting for {others} of other processes")
+
+        with hold_lock(self.root / "locks" / "store", shared=not alone, waiting=tell):
+            yield
+
     def list_packages(self) -> list[Handle]:
         """All packages with a ``latest``, by name."""
         found = []
@@ -176,6 +191,38 @@ class Store:
         """The top digests of all revisions here, in no order that means anything."""
         folder = self._get_folder(package) / "contents"
         return sorted(path.name for path in folder.glob("*") if is_digest(path.name))
+
+    def find_revision(self, package: Handle, digest: str) -> str:
+        """The top digest of the one revision here that begins with ``digest``, in any case.
+
+        :raises NotInstalled: if there is none.
+        :raises ConfigurationError: if there are several, or it is too short to tell.
+        """
+        if len(digest) < MIN_SHORT_DIGEST:
+            raise ConfigurationError(f"A shortened digest needs at least {MIN_SHORT_DIGEST} characters.")
+        found = [known for known in self.list_revisions(package) if known.startswith(digest.lower())]
+        if not found:
+            raise NotInstalled(f"{package.package} has no revision {digest[:12]} here.")
+        if len(found) > 1:
+            raise ConfigurationError(
+                f"{package.package} has several revisions here that begin with {digest}."
+            )
+        return found[0]
+
+    def remove_revision(self, package: Handle, digest: str) -> None:
+        """Remove the tree of a revision that is not the latest one. Its blobs stay until `gc`."""
+        self._get_tree_path(package, digest).unlink(missing_ok=True)
+
+    def remove_package(self, package: Handle) -> None:
+        """Remove all revisions. Their blobs stay until `gc`."""
+        folder = self._get_folder(package)
+        # The tag first: after a crash there are trees that nobody sees, not a tag without its tree.
+        for part in ("tags", "contents"):
+            for path in folder.glob(f"{part}/*"):
+                path.unlink(missing_ok=True)
+        for path in (*folder.glob("*"), folder):
+            with contextlib.suppress(OSError):  # Somebody else's files are in it, or it is gone.
+                path.rmdir()
 
     def find_latest(self, package: Handle) -> str | None:
         """The top digest of the latest revision here, or None."""

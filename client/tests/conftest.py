@@ -87,6 +87,8 @@ class Handler(BaseHTTPRequestHandler):
         if busy:
             self.answer(busy, {"message": "busy"}, {"Retry-After": self.site.retry_after})
             return
+        if (first := self.site.more.before.get(f"{self.command} {path}")) is not None:
+            first()
         if (instead := self.site.more.answers.get(f"{self.command} {path}")) is not None:
             self.answer(*instead)
             return

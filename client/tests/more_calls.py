@@ -13,6 +13,7 @@ class State:
     ended: bool = False  # by logging out
     versions: dict = field(default_factory=dict)  # package -> {version: digest}
     jobs: list = field(default_factory=list)  # the oldest first
+    before: dict = field(default_factory=dict)  # "METHOD path" -> what to do before it is answered
     answers: dict = field(default_factory=dict)  # "METHOD path" -> (status, what) to answer instead
 
 

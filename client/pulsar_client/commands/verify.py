@@ -4,36 +4,43 @@ from collections.abc import Iterator
 
 import click
 
-from pulsar_client.console import PulsarCommand, find_output, open_client
+from pulsar_client.console import PulsarCommand, find_output, open_client, package_argument
 from pulsar_client.errors import BlobDamaged
 from pulsar_client.files import format_bytes
 from pulsar_client.verify import VerifyResult
 
 
 @click.command(cls=PulsarCommand)
-@click.argument("package", metavar="OWNER/NAME")
-def command(package: str) -> None:
-    """Hash the local blobs of a package again.
+@package_argument("[OWNER/NAME]", required=False)
+def command(package: str | None) -> None:
+    """Hash the local blobs of packages again.
 
-    Damaged blobs are taken out of the store; build or install the package again to get good ones. The exit
-    status is 1 if anything is damaged or missing.
+    Of one package, or of all that are here; of each its latest revision. Damaged blobs are taken out of the
+    store; build or install the package again to get good ones. The exit status is 1 if anything is damaged
+    or missing.
 
     \b
-    Example:
+    Examples:
       pulsar verify demo/flights
+      pulsar verify
     """
     with open_client() as client:
-        result = client.verify(package)
+        results = client.verify_all() if package is None else [client.verify(package)]
     output = find_output()
-    output.show(result, lambda: _list_lines(result))
-    if not result.ok:
-        bad = len(result.damaged) + len(result.missing)
+    output.show(results if package is None else results[0], lambda: _list_lines(results))
+    if wrong := [result.package for result in results if not result.ok]:
+        bad = {blob for result in results for blob in (*result.damaged, *result.missing)}
         raise BlobDamaged(
-            f"{bad} blobs of {result.package} are damaged or missing: build or install it again."
+            f"{len(bad)} blobs of {', '.join(wrong)} are damaged or missing: build or install it again."
         )
-    output.say(f"{result.checked} blobs, {format_bytes(result.checked_bytes)}: all as they were.")
+    # A blob that packages share counts for each of them.
+    checked, size = sum(one.checked for one in results), sum(one.checked_bytes for one in results)
+    output.say(f"{checked} blobs, {format_bytes(size)}: all as they were.")
 
 
-def _list_lines(result: VerifyResult) -> Iterator[str]:
-    yield from (f"damaged {blob}" for blob in result.damaged)
-    yield from (f"missing {blob}" for blob in result.missing)
+def _list_lines(results: list[VerifyResult]) -> Iterator[str]:
+    for result in results:
+        if result.problem:
+            yield result.problem
+        yield from (f"damaged {blob}" for blob in result.damaged)
+        yield from (f"missing {blob}" for blob in result.missing)
