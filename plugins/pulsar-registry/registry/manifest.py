@@ -8,8 +8,9 @@ crash. No framework, no database.
 
 import hashlib
 import math
+import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Final
@@ -44,6 +45,8 @@ MAX_METADATA_DEPTH: Final = 64  # lists and objects inside each other
 DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 # What no file system and no terminal should meet: control characters, the separator, half a character.
 FORBIDDEN: Final = re.compile("[\x00-\x1f\x7f-\x9f/\ud800-\udfff]")
+NAMELESS: Final = frozenset({"", ".", ".."})
+PLAIN: Final = frozenset({str, int, bool, type(None)})  # what can always be written as JSON
 
 GROUPS: Final = frozenset({"ROOT", "GROUP"})
 KEYS: Final = {
@@ -108,7 +111,7 @@ def _check_keys(node: Any, trail: Trail) -> str:
     kind = node.get("type")
     if not isinstance(kind, str) or kind not in KEYS:
         raise _bad("type must be ROOT, GROUP, FILE or TABLE", trail)
-    if not node.keys() <= KEYS[kind]:
+    if not KEYS[kind].issuperset(node):
         extra = sorted(node.keys() - KEYS[kind])[0]
         raise _bad(f"a {kind} has no key {_shown(extra)}", trail)
     given = node.get("metadata_hash")
@@ -121,15 +124,20 @@ def _children(node: Node, trail: Trail) -> Iterable[tuple[str, Any]]:
     children = node.get("children")
     if not isinstance(children, dict):
         raise _bad("children must be an object", trail)
-    for name in children:
-        if not 0 < len(name) <= MAX_NAME or name in (".", "..") or FORBIDDEN.search(name):
-            raise _bad(f"{_shown(name)} cannot be the name of a node", trail)
+    if not _are_names(children):
+        wrong = next(name for name in children if not _are_names((name,)))
+        raise _bad(f"{_shown(wrong)} cannot be the name of a node", trail)
     return children.items()
+
+
+def _are_names(names: Collection[str]) -> bool:
+    longest = max(map(len, names), default=0)
+    return longest <= MAX_NAME and NAMELESS.isdisjoint(names) and not FORBIDDEN.search("".join(names))
 
 
 def _check_leaf(node: Node, trail: Trail) -> None:
     hashes = node.get("hashes")
-    if not isinstance(hashes, list) or not all(map(is_digest, hashes)):
+    if not isinstance(hashes, list) or not _are_digests(hashes):
         raise _bad("hashes must be a list of SHA-256 in lower-case hex", trail)
     if node["type"] == "TABLE" and node.get("format") != "PARQUET":
         raise _bad("the format of a TABLE must be PARQUET", trail)
@@ -142,6 +150,8 @@ def _check_leaf(node: Node, trail: Trail) -> None:
 
 def _check_metadata(metadata: dict[str, Any], trail: Trail) -> None:
     """Free, as long as it can be written as JSON again."""
+    if PLAIN.issuperset(map(type, metadata.values())):
+        return
     for level in _levels(metadata):
         if any(isinstance(value, float) and not math.isfinite(value) for value in level):
             raise _bad("metadata holds a number that is too large", trail)
@@ -175,6 +185,13 @@ def is_digest(value: Any) -> bool:
     return isinstance(value, str) and DIGEST.fullmatch(value) is not None
 
 
+def _are_digests(values: list[Any]) -> bool:
+    try:
+        return all(map(DIGEST.fullmatch, values))
+    except TypeError:  # not a text
+        return False
+
+
 def _bad(reason: str, trail: Trail) -> BadTree:
     names: list[str] = []
     while trail is not None:
@@ -197,24 +214,25 @@ def top_hash(root: Node) -> str:
     """
     digest = hashlib.sha256()
     pieces: list[bytes] = []
-    todo: list[Node | bytes] = [root]
+    todo: list[tuple[str, Node | None]] = [("", root)]  # a text, unless it is empty, and then a node
     while todo:
-        item = todo.pop()
-        if isinstance(item, bytes):
-            pieces.append(item)
+        text, node = todo.pop()
+        if text:
+            pieces.append(_text(text))
+        if node is None:
             continue
-        pieces.append(_TYPES[item["type"]])
-        tail = item.get("metadata_hash")
-        if item["type"] in GROUPS:
-            children = item["children"]
+        kind, tail = node["type"], node.get("metadata_hash")
+        pieces.append(_TYPES[kind])
+        if kind in GROUPS:
+            children = node["children"]
             pieces.append(_int(len(children)))
             if tail is not None:
-                todo.append(_text(tail))
-            for name in sorted(children, reverse=True):
-                todo += (children[name], _text(name))
+                todo.append((tail, None))
+            todo += sorted(children.items(), key=_by_name, reverse=True)
         else:
-            pieces.append(_int(len(item["hashes"])))
-            pieces += map(_text, item["hashes"])
+            hashes = node["hashes"]
+            pieces.append(_int(len(hashes)))
+            pieces += map(_text, hashes)
             if tail is not None:
                 pieces.append(_text(tail))
         if len(pieces) > _FLUSH:
@@ -222,6 +240,9 @@ def top_hash(root: Node) -> str:
             pieces.clear()
     digest.update(b"".join(pieces))
     return digest.hexdigest()
+
+
+_by_name: Final = operator.itemgetter(0)  # nodes cannot be compared
 
 
 def _text(text: str) -> bytes:
@@ -270,11 +291,12 @@ def is_table(leaf: Node) -> bool:
 def is_parquet(name: str, leaf: Node) -> bool:
     """Whether the objects of a leaf should be Parquet, by what it is and how it is called."""
     metadata = leaf.get("metadata") or {}
-    called = (metadata.get("q_path") or name, name)
+    path = metadata.get("q_path")
     return (
         is_table(leaf)
         or metadata.get("q_ext") == "parquet"
-        or any(isinstance(text, str) and text.lower().endswith(".parquet") for text in called)
+        or name.lower().endswith(".parquet")
+        or (isinstance(path, str) and path.lower().endswith(".parquet"))
     )
 
 
