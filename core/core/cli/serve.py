@@ -131,7 +131,7 @@ def _run(app: Pulsar, host: str, port: int, admin: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
-    # What the app is made of stays; a large request that sets off the collector need not have it looked at.
+    # What the app is made of stays: the collector need not look at it whenever a request is large.
     gc.freeze()
     web = _fork(answer_requests, app, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     worker = _fork(_work, app)
