@@ -27,9 +27,9 @@ from pulsar_client.store import Store
 from pulsar_client.yaml_input import load_yaml
 
 RESERVED = frozenset({"file", "transform", "kwargs", "meta", "checks", "environments", "package"})
-TABLES = frozenset(DELIMITERS)
+TABLES = frozenset({*DELIMITERS, "xlsx", "json", "jsonl", "feather", "arrow"})
 TRANSFORMS = TABLES | {"parquet", RAW, "xls"}
-BY_EXTENSION = frozenset({*DELIMITERS, "xls", "parquet"})  # As in Quilt; others must be asked for.
+BY_EXTENSION = frozenset({*DELIMITERS, "xlsx", "xls", "parquet"})  # As in Quilt; others must be asked for.
 MAX_METADATA = 10 << 20  # B of JSON for one entry
 
 _NO_XLS = (

@@ -78,7 +78,12 @@ def _make_item(path: tuple[str, ...], leaf: Leaf, parquet: bool) -> _Item:
         return _Item(target.with_suffix(".parquet"), leaf, None)
     if target.suffix.lower() == ".tsv":
         return _Item(target, leaf, "\t")
-    return _Item(target if target.suffix.lower() == ".csv" else target.with_suffix(".csv"), leaf, ",")
+    if target.suffix.lower() == ".csv":
+        return _Item(target, leaf, ",")
+    if not target.suffix:
+        return _Item(target.with_name(f"{target.name}.csv"), leaf, ",")
+    # As Quilt does it: `a.csv` may be there too.
+    return _Item(target.with_name(f"{target.stem}_{target.suffix[1:]}.csv"), leaf, ",")
 
 
 def check_target(text: object) -> PurePosixPath:

@@ -34,6 +34,11 @@ def write_csv(paths: list[Path], target: Path, delimiter: str) -> None:
         schema = restore_units(_open(paths[0]).schema_arrow.empty_table()).schema if paths else pa.schema([])
         if not len(schema):
             return  # No columns: an empty file, as it came.
+        nested = [field.name for field in schema if pa.types.is_nested(field.type)]
+        if nested:
+            raise StoreError(
+                f"{nested[0]!r} has lists or objects, which CSV cannot hold; export with --parquet."
+            )
         with pacsv.CSVWriter(file, schema, write_options=pacsv.WriteOptions(delimiter=delimiter)) as writer:
             for path in paths:
                 for batch in _open(path).iter_batches(BATCH_ROWS):

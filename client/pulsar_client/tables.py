@@ -375,7 +375,8 @@ def _mark_units(schema: pa.Schema) -> pa.Schema:
         [
             field.with_metadata({UNIT_KEY: b"s"}) if getattr(field.type, "unit", None) == "s" else field
             for field in schema
-        ]
+        ],
+        schema.metadata,
     )
 
 
@@ -383,10 +384,13 @@ def restore_units(table: pa.Table) -> pa.Table:
     """The table with whole seconds where the source had whole seconds."""
     fields = []
     for field in table.schema:
-        if (field.metadata or {}).get(UNIT_KEY) == b"s":
-            kind = pa.timestamp("s", field.type.tz) if pa.types.is_timestamp(field.type) else pa.time32("s")
-            field = pa.field(field.name, kind, field.nullable)
-        fields.append(field)
+        kind = field.type
+        if (field.metadata or {}).get(UNIT_KEY) == b"s":  # Anyone may have written it, at anything.
+            if pa.types.is_timestamp(kind):
+                kind = pa.timestamp("s", kind.tz)
+            elif pa.types.is_time(kind):
+                kind = pa.time32("s")
+        fields.append(pa.field(field.name, kind, field.nullable) if kind != field.type else field)
     schema = pa.schema(fields, table.schema.metadata)
     return table if schema == table.schema else table.cast(schema)
 
