@@ -7,6 +7,7 @@ import random
 import re
 import signal
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -318,3 +319,28 @@ def times(site):
     """When each file of the store was last written."""
     files = (path for path in (site.instance / "blobs").rglob("*") if path.is_file())
     return {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_twenty_clients_push_one_package_at_once_and_none_is_lost(start_site, tmp_path):
+    site = start_site()
+    key = site.person("admin", tmp_path / "home").key
+    barrier = threading.Barrier(20)
+
+    def push(number):
+        mine = tmp_path / f"{number}.txt"
+        mine.write_text(f"of client {number}\n")
+        with Client(site.url, key, tmp_path / f"home-{number}") as client:
+            digest = client.build("admin/shared", [mine, Path(__file__)]).digest
+            barrier.wait()
+            assert client.push("admin/shared", message=str(number)).digest == digest
+        return digest
+
+    with ThreadPoolExecutor(20) as pool:
+        pushed = list(pool.map(push, range(20)))
+
+    with Client(site.url, key, tmp_path / "another") as client:
+        entries = client.log("admin/shared")
+        assert sorted((entry.digest, entry.message) for entry in entries) == sorted(
+            (digest, str(number)) for number, digest in enumerate(pushed)
+        )
+        assert client.install("admin/shared").digest == entries[0].digest, "latest is the newest push"

@@ -148,8 +148,14 @@ def test_a_private_package_is_refused_like_a_missing_one_until_it_is_shared(star
 
     owner.does("access", "add", "admin/secret", "reader")
     assert reader.export("admin/secret", tmp_path / "out") == {"data.txt": b"a secret\n"}
+    assert "Only the package owner" in reader.tries("push", "admin/secret", "-m", "mine").stderr
+    owner.does("access", "add", "admin/secret", "reader", "--role", "write")
+    reader.does("push", "admin/secret", "-m", "mine")
+    assert owner.does("access", "list", "admin/secret", "--roles") == "write  user:reader\n"
     owner.does("access", "remove", "admin/secret", "reader")
     assert list(refusals("admin/secret")) == list(refusals("admin/absent"))
+    owner.does("access", "add", "admin/secret", "class:User")
+    assert "admin/secret" in reader.does("ls", "admin")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -14,7 +14,7 @@ from pulsar_client import verify as verifying
 from pulsar_client.build import BuildResult
 from pulsar_client.collecting import CollectResult
 from pulsar_client.errors import ConfigurationError, NotInstalled
-from pulsar_client.handles import Handle, is_owner, parse_handle
+from pulsar_client.handles import OPEN_TO_QUILT, Handle, is_owner, parse_audience, parse_handle
 from pulsar_client.jobs import Jobs
 from pulsar_client.lazy import LazyModule
 from pulsar_client.manifest import Leaf, find_node, walk
@@ -362,22 +362,43 @@ class Client:
 
 
 class Access:
-    """Who may read a package: users by name, ``public`` for everyone, ``team`` for all who are logged in."""
+    """Who may do what with a package.
+
+    Somebody is the name of a user, ``"public"`` for everyone, ``"team"`` for all who are logged in, or
+    ``"class:NAME"`` or ``"secondary_class:NAME"`` for the users of a class.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     def list(self, package: str) -> list[str]:
-        """The names, as the site orders them."""
+        """Users, ``public`` and ``team`` if they may read it, as the site orders them."""
         return self._client.registry.list_access(parse_handle(package))
 
-    def add(self, package: str, user: str) -> None:
-        """Share with ``user``. :raises Conflict: if it is shared already."""
-        self._client.registry.add_access(parse_handle(package), user)
+    def list_roles(self, package: str) -> Sequence[dict[str, Any]]:
+        """``{"audience", "name", "role"}`` of all whom it is shared with; for those who manage it."""
+        return self._client.registry.list_roles(parse_handle(package))
+
+    def add(self, package: str, user: str, role: str | None = None) -> None:
+        """Share with somebody.
+
+        :param role: ``read``, ``write`` (push and tag, too) or ``manage`` (all that the owner may), instead
+            of the one before; by default users, public and team get what Quilt's client gives them.
+        :raises Conflict: without a role, if it is shared already.
+        """
+        handle, (audience, name) = parse_handle(package), parse_audience(user)
+        if role is None and audience in OPEN_TO_QUILT:
+            self._client.registry.add_access(handle, user)
+        else:
+            self._client.registry.set_role(handle, audience, name, role or "read")
 
     def remove(self, package: str, user: str) -> None:
         """Share no longer. :raises NotFound: if it was not shared."""
-        self._client.registry.remove_access(parse_handle(package), user)
+        handle, (audience, name) = parse_handle(package), parse_audience(user)
+        if audience in OPEN_TO_QUILT:
+            self._client.registry.remove_access(handle, user)
+        else:
+            self._client.registry.set_role(handle, audience, name, None)
 
 
 def load(package: str) -> GroupNode | LeafNode:

@@ -9,6 +9,10 @@ from pulsar_client.manifest import check_name
 
 MAX_LENGTH = 64  # characters of an owner's and of a package's name
 
+# Audiences that Quilt's own calls know; the others are the site's classes.
+OPEN_TO_QUILT = frozenset({"user", "public", "team"})
+CLASSES = ("class", "secondary_class")
+
 _OWNER = re.compile(r"[a-z][a-z0-9_]*")
 _NAME = re.compile(r"[a-zA-Z]\w*")
 
@@ -74,3 +78,18 @@ def quote_part(text: str, what: str) -> str:
         return quote(text, safe="")
     except UnicodeEncodeError as error:
         raise ConfigurationError(f"{text!r} cannot be the name of a {what}.") from error
+
+
+def parse_audience(text: str) -> tuple[str, str | None]:
+    """Audience and name of ``bob``, ``public``, ``team`` or ``class:Lab``.
+
+    :raises ConfigurationError: if it is none of them.
+    """
+    audience, colon, name = text.partition(":")
+    if not colon:
+        return (text, None) if text in OPEN_TO_QUILT - {"user"} else ("user", text)
+    if audience not in CLASSES or not name:
+        raise ConfigurationError(
+            f"{text!r} is neither the name of a user nor class:NAME or secondary_class:NAME."
+        )
+    return audience, name

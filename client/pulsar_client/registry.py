@@ -310,6 +310,26 @@ class Registry:
         """Let ``user`` no longer read."""
         self._delete(f"/api/access/{package.package}/{quote_part(user, 'user')}")
 
+    def list_roles(self, package: Handle) -> list[dict[str, Any]]:
+        """``{"audience", "name", "role"}`` of all whom the package is shared with."""
+        roles: list[dict[str, Any]] = _expect(
+            self.http.get_json("GET", f"/api/roles/{package.package}/"), "roles", list
+        )
+        for role in roles:
+            _expect(role, "audience", str)
+            _expect(role, "role", str)
+        return roles
+
+    def set_role(self, package: Handle, audience: str, name: str | None, role: str | None) -> None:
+        """Give a role instead of the one before; None takes it away."""
+        try:
+            self._send(
+                "PUT", f"/api/roles/{package.package}/", {"audience": audience, "name": name, "role": role}
+            )
+        except NotFound as error:
+            if role is not None or not error.repeated:  # Otherwise the first attempt has taken it.
+                raise
+
     def _delete(self, path: str) -> None:
         try:
             self.http.get_json("DELETE", path)
