@@ -18,23 +18,22 @@ from pulsar_client.ingest import Reading, hold_still, ingest_files, make_read_er
 from pulsar_client.lazy import LazyModule
 from pulsar_client.manifest import Group, Leaf, Node, add_group, add_node
 from pulsar_client.options import get_usual
-from pulsar_client.plan import RAW, Item, Plan, is_build_file, make_plan
+from pulsar_client.plan import AS_IT_IS, RAW, Item, Plan, is_build_file, make_plan
 from pulsar_client.progress import Progress
 from pulsar_client.receipts import Receipt
 from pulsar_client.scan import Scan, make_absolute, scan
 from pulsar_client.store import Store
 
 if TYPE_CHECKING:
-    from pulsar_client import build_file, statcache, tables, transforms
+    from pulsar_client import build_file, checking, statcache, tables, transforms
     from pulsar_client.statcache import Row, StatCache
 else:
     # A build in which nothing changed needs neither SQLite nor pyarrow.
     build_file = LazyModule("pulsar_client.build_file")
+    checking = LazyModule("pulsar_client.checking")
     statcache = LazyModule("pulsar_client.statcache")
     tables = LazyModule("pulsar_client.tables")
     transforms = LazyModule("pulsar_client.transforms")
-
-AS_IT_IS = {RAW, "parquet"}
 
 # Raised when tables.py writes other bytes for the same CSV; it is part of the stat cache's key.
 TABLE_RECIPE = 1
@@ -80,6 +79,7 @@ def build(
     command: Sequence[str],
     progress: Progress,
     outside: bool = False,
+    allow_python: bool = False,
 ) -> BuildResult:
     """Make a revision of ``paths`` and let it be the local ``latest``.
 
@@ -90,13 +90,15 @@ def build(
     :param raw: keep every file as it is, tables and build files too.
     :param command: what was typed, for the provenance; empty if nothing was.
     :param outside: let a build file read files that are not in its own folder.
+    :param allow_python: run checks of a build file that are Python code.
     :raises BuildError: if an input cannot be read; with file, line and column for a table.
+    :raises CheckFailed: if an input breaks a rule of the build file.
     :raises NotEnoughSpace: before anything is read.
     """
     if len(paths) == 1 and not raw:
         if is_build_file(paths[0]):
             plan = build_file.read_plan(paths[0], store, outside=outside)
-            return _build(store, package, plan, command=command, progress=progress)
+            return _build(store, package, plan, command=command, progress=progress, allow_python=allow_python)
         if (paths[0] / "build.yml").is_file():
             raise BuildError(
                 f"{paths[0]} has a build.yml: build that; --raw keeps all files in the folder as they are."
@@ -117,9 +119,13 @@ def _build(
     command: Sequence[str],
     progress: Progress,
     receipt: "_BuildReceipt | None" = None,
+    allow_python: bool = False,
 ) -> BuildResult:
     for warning in plan.warnings:
         progress.say(warning)
+    checked = any(item.checks for item in plan.items)
+    if checked:
+        checking.Rules(plan, allow_python)  # Before an hour of work, not after it.
     parent = store.get_latest(package) if package.path else store.find_latest(package)
     works = [_Work(item) for item in plan.items]
     with statcache.StatCache(store.cache / "stat.sqlite") as known:
@@ -135,6 +141,9 @@ def _build(
         finally:
             # Also after a failure: what was converted need not be converted again once the cause is gone.
             known.remember(_list_rows(todo))
+    if checked:
+        paths = [(work.item, store.get_blob_path(work.blob.digest)) for work in works if work.blob]
+        checking.check_all(plan, paths, allow_python=allow_python)
     root = _make_tree(store, plan, works, package.path)
     if package.path:
         root = _replace_part(store, package, root, plan)

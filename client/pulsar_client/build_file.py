@@ -238,7 +238,7 @@ class _Reader:
 
     def _read_names(self, node: dict[str, Any], entry: Entry) -> tuple[str, ...]:
         given = node.get("checks")
-        names = re.split(r"[\s,]+", given.strip()) if isinstance(given, str) else given or []
+        names = re.split(r"[\s,]+", given) if isinstance(given, str) else [] if given is None else given
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             self._fail(entry, "`checks` must be names of checks.")
         for name in names:

@@ -36,10 +36,11 @@ from pulsar_client.verify import VerifyResult
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
-    from pulsar_client import comparison, http, links, registry, signing
+    from pulsar_client import checking, comparison, http, links, registry, signing
     from pulsar_client import export as exporting
     from pulsar_client import install as installing
     from pulsar_client import push as pushing
+    from pulsar_client.checking import CheckResult
     from pulsar_client.comparison import Comparison
     from pulsar_client.export import ExportResult
     from pulsar_client.install import InstallResult
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from pulsar_client.registry import LogEntry, Registry
     from pulsar_client.signing import LogoutResult
 else:
+    checking = LazyModule("pulsar_client.checking")
     comparison = LazyModule("pulsar_client.comparison")
     exporting = LazyModule("pulsar_client.export")
     http = LazyModule("pulsar_client.http")
@@ -186,11 +188,13 @@ class Client:
         raw: bool = False,
         command: Sequence[str] = (),
         outside: bool = False,
+        allow_python: bool = False,
     ) -> BuildResult:
         """Make a revision from files, one folder, or a build file. CSV and TSV become tables unless ``raw``.
 
         :param package: with a path, only that part of the local ``latest`` is replaced.
         :param outside: let a build file read files that are not in its own folder.
+        :param allow_python: run checks of a build file that are Python code.
         :param command: how you made it, if that can be said by a command; a push tells it to the site.
         """
         listed = [paths] if isinstance(paths, str | os.PathLike) else paths
@@ -202,6 +206,19 @@ class Client:
             command=command,
             progress=self._progress,
             outside=outside,
+            allow_python=allow_python,
+        )
+
+    def check(
+        self,
+        file: str | os.PathLike[str] = "build.yml",
+        *,
+        outside: bool = False,
+        allow_python: bool = False,
+    ) -> "CheckResult":
+        """Run the checks of a build file on its files as they are now; nothing is kept."""
+        return checking.check(
+            self.store, Path(file), outside=outside, allow_python=allow_python, progress=self._progress
         )
 
     @_holding_blobs

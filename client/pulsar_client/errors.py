@@ -5,7 +5,8 @@
     ├── NotConfirmed               a question was not answered as it had to be (of the command)
     ├── ManifestError              a contents tree that breaks the rules
     ├── BuildError                 an input that cannot become an entry
-    │   └── TableError             ... because of a line or a column of a table
+    │   ├── TableError             ... because of a line or a column of a table
+    │   └── CheckFailed            ... because it breaks a rule of the build file
     ├── StoreError                 the local store cannot do what was asked
     │   ├── NotInstalled           no such package, revision, entry or blob here
     │   ├── BlobDamaged            the bytes of a blob no longer fit its digest
@@ -70,6 +71,15 @@ class TableError(BuildError):
             place += f", column {column!r}"
         super().__init__(f"{place}: {reason}")
         self.path, self.reason, self.line, self.column = path, reason, line, column
+
+
+class CheckFailed(BuildError):
+    """Inputs break rules of the build file; ``failures`` has a sentence for each."""
+
+    def __init__(self, failures: list[str]) -> None:
+        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        super().__init__(f"{failures[0]}{more}")
+        self.failures = failures
 
 
 class StoreError(PulsarError):

@@ -11,6 +11,7 @@ from pulsar_client.scan import Scan, SourceFile
 # By the end of the name, any case. Everything else is a plain file.
 TRANSFORMS = {".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
 RAW = "id"
+AS_IT_IS = frozenset({RAW, "parquet"})  # transforms that leave the bytes of the file alone
 
 Entry = tuple[str, ...]
 

@@ -233,6 +233,7 @@ def test_patterns_neither_leave_the_folder_nor_go_in_circles(make_tree):
         ("contents: {a: {file: [a.csv]}}", "`file` must be a text"),
         ("contents: {a: {file: a.csv, kwargs: 5}}", "`kwargs` must be a mapping"),
         ("contents: {a: {file: a.csv, checks: nope}}", "Unknown check 'nope'"),
+        ("contents: {a: {file: a.csv, checks: no}}", "`checks` must be names"),
         ("contents: {a: {file: a.csv, meta: {x: 1}}}", "`meta` must be the path"),
         ("contents: {'*.csv': {meta: m.json}}", "a pattern can only have"),
         ("contents: {a: {file: old.xls}}", r"\.xls cannot be read"),

@@ -11,7 +11,10 @@ from pulsar_client.files import format_bytes
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(exists=True))
 @click.option("--raw", is_flag=True, help="Keep every file as it is, tables too.")
 @click.option("--allow-outside", is_flag=True, help="Let a build file read files outside of its folder.")
-def command(package: str, paths: tuple[str, ...], raw: bool, allow_outside: bool) -> None:
+@click.option("--allow-python-checks", is_flag=True, help="Run checks that are Python code, without limits.")
+def command(
+    package: str, paths: tuple[str, ...], raw: bool, allow_outside: bool, allow_python_checks: bool
+) -> None:
     """Make a revision of a package from files or a folder.
 
     CSV and TSV files become tables (Parquet); Parquet files are taken as they are; all others are kept as
@@ -28,9 +31,20 @@ def command(package: str, paths: tuple[str, ...], raw: bool, allow_outside: bool
       pulsar build demo/survey/2013/january.csv january.csv
     """
     with open_client() as client:
-        switches = {"--raw": raw, "--allow-outside": allow_outside}
+        switches = {
+            "--raw": raw,
+            "--allow-outside": allow_outside,
+            "--allow-python-checks": allow_python_checks,
+        }
         typed = ["pulsar", "build", *(name for name, given in switches.items() if given), package, *paths]
-        result = client.build(package, paths, raw=raw, command=typed, outside=allow_outside)
+        result = client.build(
+            package,
+            paths,
+            raw=raw,
+            command=typed,
+            outside=allow_outside,
+            allow_python=allow_python_checks,
+        )
     output = find_output()
     skipped = f", {result.skipped} hidden left out" if result.skipped else ""
     output.say(
