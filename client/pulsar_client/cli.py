@@ -6,8 +6,12 @@ it runs: `pulsar --help` answers from the table below, without requests, pyarrow
 """
 
 import importlib
+import io
 import os
+import re
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 
@@ -42,6 +46,10 @@ COMMANDS = {
     "rm": "Remove a package from the local store.",
     "gc": "Remove from the local store what no revision needs.",
 }
+PATIENCE = 1.0  # s that threads have to end after Ctrl-C
+MAX_TEXT = 2000  # characters of what went wrong
+_LINK_SECRETS = re.compile(r"\?[^\s?'\"()<>]+=[^\s'\"()<>]*")  # the query of a link is what opens it
+_told_interrupted = threading.Event()
 ALIASES = {"pull": "install"}
 
 
@@ -83,7 +91,28 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and leave the process with its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # Names have characters that a terminal may lack.
+    signal.signal(signal.SIGINT, _interrupt)
     sys.exit(run(arguments))
+
+
+def _interrupt(*_: object) -> None:
+    """Ctrl-C. Whatever is under way may be broken off anywhere, but threads want to end by themselves: they
+    get a moment, or until somebody insists.
+    """
+    signal.signal(signal.SIGINT, _leave)
+    patience = threading.Timer(PATIENCE, _leave)
+    patience.daemon = True
+    patience.start()
+    raise KeyboardInterrupt
+
+
+def _leave(*_: object) -> None:
+    if not _told_interrupted.is_set():
+        os.write(2, b"pulsar: interrupted\n")
+    os._exit(EXIT_FAILED)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -99,6 +128,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _fail(error.format_message(), EXIT_FAILED)
     except (click.Abort, KeyboardInterrupt):
+        _told_interrupted.set()
         return _fail("interrupted", EXIT_FAILED)
     except PulsarError as error:
         return _fail(str(error), error.exit_status)
@@ -115,6 +145,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(text: str, status: int) -> int:
     if find_output().debug:
-        traceback.print_exc()
-    click.echo(f"pulsar: {make_one_line(text)}", err=True)
+        for line in _LINK_SECRETS.sub("?...", traceback.format_exc()).splitlines():
+            click.echo(make_one_line(line), err=True)
+    click.echo(f"pulsar: {make_one_line(text[:MAX_TEXT])}", err=True)
     return status

@@ -50,7 +50,8 @@ def _check(answer: Any) -> dict[str, Any]:
             and all(
                 isinstance(number, int) for number in (*answer["summary"].values(), *answer["bytes"].values())
             )
-            and all(isinstance(one["path"], str) and one["change"] in SIGNS for one in answer["changes"])
+            and isinstance(answer["changes"], list)
+            and all(_is_change(one) for one in answer["changes"])
         )
     except (TypeError, KeyError, AttributeError):
         good = False
@@ -58,6 +59,16 @@ def _check(answer: Any) -> dict[str, Any]:
         raise ProtocolError("The site's comparison of two revisions cannot be read.")
     checked: dict[str, Any] = answer
     return checked
+
+
+def _is_change(one: Any) -> bool:
+    fields = one.get("fields", [])
+    return (
+        isinstance(one["path"], str)
+        and one["change"] in SIGNS
+        and isinstance(fields, list)
+        and all(isinstance(field, str) for field in fields)
+    )
 
 
 def describe(change: dict[str, Any]) -> str:

@@ -49,7 +49,9 @@ class Output:
     def show(self, data: Any, lines: Callable[[], Iterator[str]]) -> None:
         """Print the result: ``data`` as JSON if asked to, otherwise ``lines()``."""
         if self.json:
-            click.echo(json.dumps(data, default=_as_json, indent=2, ensure_ascii=False))
+            click.echo(
+                _STEERING.sub(_escape, json.dumps(data, default=_as_json, indent=2, ensure_ascii=False))
+            )
         else:
             for line in lines():
                 click.echo(make_one_line(line))
@@ -144,18 +146,34 @@ def _open_progress() -> Iterator[Progress]:
         yield progress
 
 
+# Control characters, what turns the direction of writing, lone halves of characters that no terminal takes.
+_STEERING = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile(rf"[\x00-\x08\x0a-\x1f]+|{_STEERING.pattern}+")
+MAX_CELL = 200  # characters of one value in a table
+
+
 def make_one_line(text: str) -> str:
     """Without line ends and control characters: what a site sends must not steer the terminal."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+|\n", " ", text).strip()
+    return _CONTROL.sub(" ", text).strip()
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def format_table(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
     """Rows of equal keys as aligned columns."""
     if not rows:
         return
-    widths = {key: max(len(row[key]) for row in rows) for key in rows[0]}
-    for row in rows:
-        yield "  ".join(row[key].ljust(widths[key]) for key in rows[0]).rstrip()
+    shown = [{key: _make_cell(value) for key, value in row.items()} for row in rows]
+    widths = {key: max(len(row[key]) for row in shown) for key in shown[0]}
+    for row in shown:
+        yield "  ".join(row[key].ljust(widths[key]) for key in row).rstrip()
+
+
+def _make_cell(value: str) -> str:
+    text = make_one_line(value)
+    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
 
 
 def _as_json(value: Any) -> Any:

@@ -28,6 +28,9 @@ MAX_WAIT = 120.0  # s that Retry-After may ask for; the usual limits of a site e
 TELL_FROM = 2.0  # s; a shorter wait is not worth a line
 BUSY = {429, 502, 503, 504}
 GATEWAY = {502, 504}  # what is behind may have done what it was asked
+LEADS_ON = {301, 302, 303, 307, 308}
+KEEPS_METHOD = {307, 308}
+REDIRECTS = 5  # that are followed one after the other
 POOL = 16  # connections kept open; as many as there are threads at most
 MAX_ANSWER_BYTES = 256 << 20  # B; a tree of a million entries is about as large
 MAX_ERROR_BYTES = 1 << 20
@@ -45,6 +48,13 @@ class Body(Protocol):
 
 class AnswerBroken(ConnectionFailed):
     """An answer began and did not end."""
+
+
+class _Session(requests.Session):
+    """Leads nowhere: requests would read the body of an answer that leads on, however long that is."""
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
+        yield from ()
 
 
 class Http:
@@ -74,7 +84,7 @@ class Http:
         self._sleep = sleep
         self._telling = threading.Lock()
         self._told_until = float("-inf")  # seconds of the monotonic clock; how long we said that we wait
-        self._session = requests.Session()
+        self._session = _Session()
         # Keys come from our own settings only; requests would send what stands in ~/.netrc instead.
         self._session.auth = _no_auth
         self._session.headers["User-Agent"] = f"pulsar-client/{__version__}"
@@ -137,24 +147,17 @@ class Http:
         :raises SiteError: for an error answer, after retries when the site was busy.
         :raises ConnectionFailed: if there was none.
         """
-        url = urljoin(f"{self.url}/", path) if signed else self.url + path
-        sent = {"Accept-Encoding": "identity"} if signed else {"Accept": "application/json"}
-        if self._key and not signed:
-            # The registry's calls are those of Quilt, which knows only this word; core's know only the other.
-            scheme = "Bearer" if path.startswith("/api/") else "Token"
-            sent["Authorization"] = f"{scheme} {self._key}"
-        sent.update(headers or {})
+        sent = {**self._make_headers(path, signed), **(headers or {})}
         for attempt in range(self._retries + 1):
             last = attempt == self._retries
             try:
-                response = self._session.request(
-                    method, url, data=body, headers=sent, params=query, stream=True, timeout=TIMEOUT,
-                    allow_redirects=follow,
-                )  # fmt: skip
-            except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:
-                raise ProtocolError(
-                    f"The site gave an address that cannot be used: {url[:200]!r}."
-                ) from error
+                url = urljoin(f"{self.url}/", path) if signed else self.url + path
+                response = self._request(
+                    method, url, signed=signed, follow=follow, data=body, headers=sent, params=query
+                )
+            except ValueError as error:  # All that requests says of URLs is one.
+                address = path.partition("?")[0][:200]
+                raise ProtocolError(f"The site gave an address that cannot be used: {address!r}.") from error
             except requests.RequestException as error:
                 if last:
                     raise ConnectionFailed(f"{_get_host(url)} does not answer: {_explain(error)}") from error
@@ -174,6 +177,41 @@ class Http:
             self._tell(status, asked or 0)
             self._sleep(max(self._get_pause(attempt), asked or 0))
         raise AssertionError("the last attempt returns or raises")
+
+    def _make_headers(self, path: str, signed: bool) -> dict[str, str]:
+        if signed:
+            return {"Accept-Encoding": "identity"}
+        headers = {"Accept": "application/json"}
+        if self._key:
+            # The registry's calls are those of Quilt, which knows only this word; core's know only the other.
+            scheme = "Bearer" if path.startswith("/api/") else "Token"
+            headers["Authorization"] = f"{scheme} {self._key}"
+        return headers
+
+    def _request(
+        self, method: str, url: str, *, signed: bool, follow: bool, **options: Any
+    ) -> requests.Response:
+        """One request, and those to where its answer leads.
+
+        Not left to requests, which makes another method of some and goes on without the key.
+        """
+        for _ in range(REDIRECTS + 1):
+            response = self._session.request(
+                method, url, stream=True, timeout=TIMEOUT, allow_redirects=False, **options
+            )
+            target = response.headers.get("Location")
+            if not follow or target is None or response.status_code not in LEADS_ON:
+                return response
+            response.close()
+            here, url = url, urljoin(url, target)
+            options["params"] = None  # They are in the target, if they shall be.
+            if not signed and _get_host(url) != _get_host(here):
+                raise ProtocolError(f"{_get_host(here)} leads to {_get_host(url)[:200]}: use that address.")
+            if method not in {"GET", "HEAD"} and response.status_code not in KEEPS_METHOD:
+                raise ProtocolError(
+                    f"{_get_host(here)} leads a {method} elsewhere, which cannot be followed."
+                )
+        raise ProtocolError(f"{_get_host(url)[:200]} leads from one address to the next without end.")
 
     def _get_pause(self, attempt: int) -> float:
         # Half of it is chance, so that clients that failed together do not come back together.

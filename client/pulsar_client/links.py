@@ -22,4 +22,10 @@ def find_link(http: Http, entry: Handle, revision: str, fragment: int | None) ->
     with http.open("GET", path, query=query, follow=False) as response:
         if not (target := response.headers.get("Location")):
             raise ProtocolError("The site gave no link.")
-        return urljoin(response.url, target)
+        try:
+            link = urljoin(response.url, target)
+        except ValueError as error:
+            raise ProtocolError("The site gave an address that cannot be used.") from error
+    if not link.startswith(("http://", "https://")):
+        raise ProtocolError("The site gave an address that cannot be used.")
+    return link

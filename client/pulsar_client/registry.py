@@ -5,7 +5,7 @@ Here the wire's words (hash, object) become ours (digest, blob).
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -421,5 +421,7 @@ def _parse_log_entry(entry: object) -> LogEntry:
 
 
 def _texts(entry: Mapping[str, Any], key: str) -> list[str]:
-    values: Iterable[object] = entry.get(key) or []
-    return [str(value) for value in values]
+    values = entry.get(key)
+    if values is not None and not isinstance(values, list):
+        raise ProtocolError(f"The site's log has an entry with no usable {key!r}.")
+    return [str(value) for value in values or []]

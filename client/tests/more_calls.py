@@ -1,5 +1,6 @@
 """Calls of the small site that only few tests need: keys, names of revisions, jobs."""
 
+import io
 import json
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
@@ -13,6 +14,8 @@ class State:
     ended: bool = False  # by logging out
     versions: dict = field(default_factory=dict)  # package -> {version: digest}
     jobs: list = field(default_factory=list)  # the oldest first
+    breaks: str = ""  # before, within or after: where the connection breaks, once for every call
+    broken: set = field(default_factory=set)  # the calls for which it did
     before: dict = field(default_factory=dict)  # "METHOD path" -> what to do before it is answered
     answers: dict = field(default_factory=dict)  # "METHOD path" -> (status, what) to answer instead
 
@@ -118,6 +121,26 @@ def finish(handler, answer=None):
         handler.close_connection = True
     else:
         handler.answer(200, answer or {})
+
+
+def break_once(handler, route):
+    """Answer, or break the connection: before anything is read, within the answer, or instead of it."""
+    call, more = f"{handler.command} {handler.path.partition('?')[0]}", handler.site.more
+    with handler.site.lock:
+        breaks = more.breaks if call not in more.broken else ""
+        more.broken.add(call)
+    if not breaks:
+        route()
+        return
+    handler.close_connection = True
+    if breaks == "before":
+        return
+    wire, handler.wfile = handler.wfile, io.BytesIO()
+    route()
+    answer, handler.wfile = handler.wfile.getvalue(), wire
+    handler.close_connection = True
+    if breaks == "within":
+        wire.write(answer[: len(answer) - 1])
 
 
 P = r"(\w+/\w+)"
