@@ -17,6 +17,7 @@ from html.parser import HTMLParser
 from http.cookiejar import CookieJar
 from inspect import getsource
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlencode, urljoin
 from urllib.request import HTTPCookieProcessor, build_opener
@@ -119,6 +120,42 @@ def _install(python: str) -> None:
             raise NotInstalled(f"the client could not be installed: {reason}")
 
 
+class Forks:
+    """Commands of the client as forks of one process, which saves each a second; see ``quilt_forks.py``."""
+
+    def __init__(self) -> None:
+        program = Path(__file__).with_name("quilt_forks.py")
+        self._process = subprocess.Popen(
+            [installed() / "python", "-W", "ignore", program], env={"LC_ALL": "C.UTF-8"}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def run(
+        self, arguments: tuple[str, ...], environment: dict[str, str], folder: Path, input: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one command to its end."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with TemporaryDirectory() as place:
+            files = {name: Path(place, name) for name in ("input", "output", "errors")}
+            files["input"].write_text(input, encoding="utf-8")
+            command = {"arguments": arguments, "environment": environment, "folder": str(folder)}
+            command |= {name: str(path) for name, path in files.items()}
+            print(json.dumps(command), file=self._process.stdin, flush=True)
+            status = int(self._process.stdout.readline())
+            output, errors = (files[name].read_text("utf-8") for name in ("output", "errors"))
+        return subprocess.CompletedProcess(arguments, status, output, errors)
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+@cache
+def forks() -> Forks:
+    """Those of this test process."""
+    return Forks()
+
+
 class _Form(HTMLParser):
     """The fields of a page, and where its form goes."""
 
@@ -193,9 +230,7 @@ class QuiltUser:
 
     def tries(self, *arguments: str | Path, input: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command of the client that may fail."""
-        with self.begins(*arguments) as process:
-            output, errors = process.communicate(input, LIMIT)
-        return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+        return forks().run(tuple(map(str, arguments)), self.environment, self.home, input)
 
     def does(self, *arguments: str | Path, input: str = "") -> str:
         """Run a command of the client that has to succeed; its standard output."""

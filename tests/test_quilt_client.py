@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from quilt_client import Browser, NotInstalled, QuiltUser, describe, installed
+from quilt_client import Browser, NotInstalled, QuiltUser, describe, forks, installed
 
 from pulsar_client.client import Client
 
@@ -29,6 +29,8 @@ def _client():
         installed()
     except NotInstalled as exc:
         pytest.skip(f"the published quilt client was not tried: {exc}")
+    yield
+    forks().close()
 
 
 @pytest.fixture
