@@ -12,7 +12,7 @@ from core.storage.backends import Backend, Found, Place
 from core.storage.digests import Digests, Hasher, digest_of
 from core.storage.disposition import content_disposition
 from core.storage.factory import LinkMaker, init_app, links, store
-from core.storage.models import Blob, BlobProof, Pack
+from core.storage.models import Blob, BlobProof, Pack, PackProof
 from core.storage.ranges import FilePart, Unsatisfiable, parse_range
 from core.storage.references import Reference, Referrer
 from core.storage.store import BlobStore
@@ -31,6 +31,7 @@ __all__ = [
     "Hasher",
     "LinkMaker",
     "Pack",
+    "PackProof",
     "Place",
     "Reference",
     "Referrer",

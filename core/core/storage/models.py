@@ -6,7 +6,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from core.db import PK, Base, Digest, Timestamp, exact
 from core.storage.backends import Place
 
-__all__ = ["Blob", "BlobProof", "Pack"]
+__all__ = ["Blob", "BlobProof", "Pack", "PackProof"]
 
 
 class Pack(Base):
@@ -81,6 +81,16 @@ class BlobProof(Base):
 
     user_id: Mapped[int] = mapped_column(ForeignKey("core_users.id", ondelete="CASCADE"), primary_key=True)
     digest: Mapped[Digest] = mapped_column(
-        ForeignKey("core_blobs.digest", ondelete="CASCADE"), primary_key=True
+        ForeignKey("core_blobs.digest", ondelete="CASCADE"), primary_key=True, index=True
     )
+    created_at: Mapped[Timestamp]
+
+
+class PackProof(Base):
+    """This user has sent all bytes of every blob in this pack; see :mod:`core.storage.proofs`."""
+
+    __tablename__ = "core_pack_proofs"
+
+    pack_id: Mapped[int] = mapped_column(ForeignKey(Pack.id, ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("core_users.id", ondelete="CASCADE"), primary_key=True)
     created_at: Mapped[Timestamp]

@@ -9,11 +9,12 @@ from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from core.storage.backends import Backend, StagedPack, bytes_here
-from core.storage.models import Blob, BlobProof, Pack
+from core.storage.models import Blob, Pack
 from core.storage.packing import Batch
+from core.storage.proofs import keep_proofs, record_proofs
 from core.storage.rows import batches, make_place, place_columns, usable, write_rows
 
-__all__ = ["add_pack", "change_blobs", "record_proofs", "register"]
+__all__ = ["add_pack", "change_blobs", "register"]
 
 
 @dataclass
@@ -26,10 +27,14 @@ class _Found:
     new: list[str] = field(default_factory=list)  # a file that had no row
 
 
-def register(session: Session, backend: Backend, batch: Batch, at: datetime) -> tuple[list[str], bool]:
+def register(
+    session: Session, backend: Backend, batch: Batch, user_id: int | None, at: datetime
+) -> tuple[list[str], bool]:
     """Lock the rows of all blobs of ``batch``, made where there were none.
 
     Its pack, if there is one, must be in its place already.
+
+    :param user_id: who has sent them all.
 
     :return: digests of the files that have to be placed now, and whether the pack is needed; it is not when
         everything in it was here before.
@@ -41,6 +46,7 @@ def register(session: Session, backend: Backend, batch: Batch, at: datetime) -> 
     is_new = in_pack == len(batch.packed)
     found = _look(session, backend, batch, pack_id, [*batch.files, *(() if is_new else batch.packed)], at)
     back = {"idle_since": at, "verified_at": at, "condemned_at": None, "damaged_at": None}
+    keep_proofs(session, (*found.returned, *found.packed), at)
     change_blobs(session, found.known, idle_since=at)
     change_blobs(session, found.returned, **back, pack_id=None, pack_start=None)
     change_blobs(session, found.packed, **back, pack_id=pack_id)
@@ -48,6 +54,11 @@ def register(session: Session, backend: Backend, batch: Batch, at: datetime) -> 
     is_needed = bool(in_pack or found.packed)
     if pack_id is not None and not is_needed:
         session.execute(delete(Pack).where(Pack.id == pack_id))
+        pack_id = None
+    if user_id is not None:
+        # Of those that might be in the pack, it is those that were known which are not.
+        digests = {*batch.files, *found.known}
+        record_proofs(session, user_id, at, digests=digests, pack_id=pack_id)
     return found.new + found.returned, is_needed
 
 
@@ -57,12 +68,6 @@ def add_pack(session: Session, staged: StagedPack, size: int, at: datetime) -> i
     session.add(pack)
     session.flush()
     return pack.id
-
-
-def record_proofs(session: Session, digests: Iterable[str], user_id: int, at: datetime) -> None:
-    """Note that this user has sent these blobs in full."""
-    rows = [{"digest": digest} for digest in sorted(digests)]
-    write_rows(session, BlobProof, rows, same={"user_id": user_id, "created_at": at})
 
 
 def change_blobs(session: Session, digests: Iterable[str], **values: datetime | int | None) -> None:

@@ -23,6 +23,7 @@ from core.storage.backends import Backend, Place
 from core.storage.digests import digest_of_bytes
 from core.storage.models import Blob, Pack
 from core.storage.packing import PACK_BYTES
+from core.storage.proofs import keep_proofs
 from core.storage.reading import read_places
 from core.storage.registering import add_pack
 from core.storage.rows import BATCH, batches, make_place, place_columns, usable
@@ -131,6 +132,7 @@ def _move(backend: Backend, blobs: Iterator[tuple[_Blob, bytes]], at: datetime) 
         columns = Blob.__table__.c
         with own_transaction() as session:
             pack_id = add_pack(session, staged, size, at)
+            keep_proofs(session, [str(row["key"]) for row in rows], at)
             change = (
                 update(Blob.__table__)  # type: ignore[arg-type]
                 .where(columns.digest == bindparam("key"), columns.pack_id == bindparam("old"))

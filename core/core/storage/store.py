@@ -21,11 +21,12 @@ from core.db import db, now, own_transaction
 from core.errors import NotFound, Unavailable
 from core.storage.backends import Backend, Expected, Place, Source, bytes_here
 from core.storage.digests import Digests
-from core.storage.models import Blob, BlobProof
+from core.storage.models import Blob
 from core.storage.packing import Batch, Item
+from core.storage.proofs import was_sent_by
 from core.storage.reading import open_place, read_places
 from core.storage.references import Reference, list_references
-from core.storage.registering import change_blobs, record_proofs, register
+from core.storage.registering import change_blobs, register
 from core.storage.rows import find_among, make_place, place_columns, usable
 
 __all__ = ["BlobStore"]
@@ -123,7 +124,7 @@ class BlobStore:
 
     def known_to(self, digests: Iterable[str], user_id: int) -> set[str]:
         """Which of ``digests`` are here and were once sent in full by this user."""
-        query = select(Blob.digest).join(BlobProof).where(usable(), BlobProof.user_id == user_id)
+        query = select(Blob.digest).where(usable(), was_sent_by(user_id))
         return {digest for (digest,) in find_among(db.session, query, Blob.digest, digests)}
 
     def touch(self, digests: Iterable[str]) -> None:
@@ -192,10 +193,7 @@ class BlobStore:
                 # Nobody knows its name, so no row has to be locked while it becomes visible.
                 self.backend.place([batch.pack])
             with own_transaction() as session:
-                at = now()
-                needed, needs_pack = register(session, self.backend, batch, at)
-                if user_id is not None:
-                    record_proofs(session, (*batch.files, *batch.packed), user_id, at)
+                needed, needs_pack = register(session, self.backend, batch, user_id, now())
                 self.backend.place([batch.files[digest] for digest in needed])
                 # From here on it stays: if the commit fails, nobody knows how much of it is stored.
                 placed, is_packed = needed, needs_pack

@@ -6,11 +6,11 @@ import random
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from core.db import db, now, own_transaction
 from core.errors import BadRequest, NotFound, Unavailable
-from core.storage import Blob, BlobStore, Pack, scrub, sweep, verify
+from core.storage import Blob, BlobProof, BlobStore, Pack, PackProof, scrub, sweep, verify
 from core.storage.backends import key_of
 from core.storage.folder import Folder, _PackFile
 
@@ -180,6 +180,73 @@ def test_new_ones_among_those_that_are_here_are_kept(any_store):
     assert len(packs(any_store)) == 2
     assert row(sha256(SMALL[0])).place.name == first
     assert [read(any_store, sha256(data)) for data in SMALL] == SMALL
+
+
+# Proofs.
+
+
+def digests_of(blobs):
+    return {sha256(data) for data in blobs}
+
+
+def count(model):
+    return db.session.scalar(select(func.count()).select_from(model))
+
+
+def test_who_brought_a_pack_is_known_by_one_row(any_store):
+    put(any_store, SMALL, user_id=1)
+
+    assert (count(PackProof), count(BlobProof)) == (1, 0)
+    assert any_store.known_to(digests_of([*SMALL, LARGE]), 1) == digests_of(SMALL)
+    assert any_store.known_to(digests_of(SMALL), 2) == set()
+
+
+def test_a_pack_proves_nothing_of_what_others_brought_before_or_after(any_store):
+    put(any_store, SMALL[:20], user_id=1)
+    put(any_store, SMALL[10:], user_id=2)
+
+    assert any_store.known_to(digests_of(SMALL), 1) == digests_of(SMALL[:20])
+    assert any_store.known_to(digests_of(SMALL), 2) == digests_of(SMALL[10:])
+
+
+def test_a_blob_that_is_moved_stays_known_to_those_who_sent_it(any_store, refer):
+    put(any_store, SMALL, user_id=1)
+    put(any_store, SMALL[5:6], user_id=2)
+    refer(sha256(SMALL[5]))
+
+    assert sweep(any_store.backend, grace=NONE).moved == 1
+    assert sweep(any_store.backend, grace=NONE, at=now() + LATER).packs == 1
+
+    db.session.rollback()
+    assert any_store.known_to(digests_of(SMALL), 1) == digests_of(SMALL[5:6])
+    assert any_store.known_to(digests_of(SMALL), 2) == digests_of(SMALL[5:6])
+    assert any_store.known_to(digests_of(SMALL), 3) == set()
+
+
+@pytest.mark.parametrize("again", [SMALL[17:18], SMALL], ids=["alone", "in a pack"])
+def test_a_blob_that_is_repaired_stays_known_to_those_who_sent_it(any_store, again):
+    put(any_store, SMALL, user_id=1)
+    place = row(sha256(SMALL[17])).place
+    flip(any_store.backend, place.name, place.start)
+    assert [one.problem for one in verify(any_store.backend) if one.problem] == ["changed"]
+    db.session.rollback()
+
+    put(any_store, again, user_id=2)
+
+    assert row(sha256(SMALL[17])).place != place
+    assert any_store.known_to(digests_of(SMALL), 1) == digests_of(SMALL)
+    assert any_store.known_to(digests_of(SMALL), 2) == digests_of(again)
+
+
+def test_proofs_go_with_their_pack(any_store):
+    put(any_store, SMALL, user_id=1)
+    sweep(any_store.backend, grace=NONE)
+    sweep(any_store.backend, grace=NONE, at=now() + LATER)
+    db.session.rollback()
+    assert count(PackProof) == 0
+
+    put(any_store, SMALL, user_id=2)
+    assert any_store.known_to(digests_of(SMALL), 1) == set()
 
 
 def test_a_pack_of_several_parts_reaches_the_object_store(s3, clean_database):

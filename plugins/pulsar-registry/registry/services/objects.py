@@ -13,7 +13,8 @@ from core.db import db
 from core.errors import BadRequest
 from core.identity import Identity
 from core.sharing import Level
-from core.storage.models import Blob, BlobProof
+from core.storage.models import Blob
+from core.storage.proofs import was_sent_by
 from core.storage.rows import find_among, usable
 from registry.errors import WrongObjects
 from registry.models import Package, PackageObject
@@ -33,10 +34,7 @@ def readable(digests: Iterable[str], identity: Identity) -> dict[str, int]:
 
 def proven(digests: Iterable[str], identity: Identity) -> dict[str, int]:
     """Sizes of those of ``digests`` that are here and of which ``identity`` may be told so."""
-    sent = exists(
-        select(BlobProof.digest).where(BlobProof.user_id == identity.user_id, BlobProof.digest == Blob.digest)
-    )
-    return _sizes(digests, or_(sent, _in_readable_package(identity)))
+    return _sizes(digests, or_(was_sent_by(identity.user_id), _in_readable_package(identity)))
 
 
 def _in_readable_package(identity: Identity) -> ColumnElement[bool]:
