@@ -29,6 +29,7 @@ COMMANDS = {
     "config": "Show or change which site is used.",
     "build": "Make a revision of a package from files or a folder.",
     "check": "Run the checks of a build file.",
+    "generate": "Write a first build file for a folder.",
     "push": "Send the latest local revision to the site.",
     "install": "Fetch a revision from the site.",
     "export": "Write the entries of a package as ordinary files.",

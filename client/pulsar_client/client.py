@@ -38,11 +38,14 @@ if TYPE_CHECKING:
 
     from pulsar_client import checking, comparison, http, links, registry, signing
     from pulsar_client import export as exporting
+    from pulsar_client import generate as generating
     from pulsar_client import install as installing
     from pulsar_client import push as pushing
+    from pulsar_client import requirements as requiring
     from pulsar_client.checking import CheckResult
     from pulsar_client.comparison import Comparison
     from pulsar_client.export import ExportResult
+    from pulsar_client.generate import GenerateResult
     from pulsar_client.install import InstallResult
     from pulsar_client.push import PushResult
     from pulsar_client.registry import LogEntry, Registry
@@ -51,11 +54,13 @@ else:
     checking = LazyModule("pulsar_client.checking")
     comparison = LazyModule("pulsar_client.comparison")
     exporting = LazyModule("pulsar_client.export")
+    generating = LazyModule("pulsar_client.generate")
     http = LazyModule("pulsar_client.http")
     links = LazyModule("pulsar_client.links")
     installing = LazyModule("pulsar_client.install")
     pushing = LazyModule("pulsar_client.push")
     registry = LazyModule("pulsar_client.registry")
+    requiring = LazyModule("pulsar_client.requirements")
     signing = LazyModule("pulsar_client.signing")
 
 P = ParamSpec("P")
@@ -209,6 +214,10 @@ class Client:
             allow_python=allow_python,
         )
 
+    def generate(self, folder: str | os.PathLike[str]) -> "GenerateResult":
+        """Write a first ``build.yml`` into a folder."""
+        return generating.generate(Path(folder))
+
     def check(
         self,
         file: str | os.PathLike[str] = "build.yml",
@@ -278,6 +287,16 @@ class Client:
             version=version,
             progress=self._progress,
         )
+
+    def install_all(self, requirements: str | None = None) -> "list[InstallResult]":
+        """Install what a list says, one after the other.
+
+        :param requirements: ``"@FILE"``, the text of such a file, one package with or without a revision
+            (``"demo/x:tag:reviewed"``), or None for ``quilt.yml``. See ``docs/client.md``.
+        :raises ConfigurationError: before anything is installed, if one of them is not a package.
+        """
+        wanted = requiring.read_requirements(requirements)
+        return [self.install(one.package, **one.revision) for one in wanted]
 
     def export(
         self,

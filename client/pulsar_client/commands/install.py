@@ -7,13 +7,15 @@ from pulsar_client.files import format_bytes
 
 
 @click.command(cls=PulsarCommand)
-@package_argument("OWNER/NAME[/SUB]")
+@package_argument("[OWNER/NAME[/SUB]|@FILE]", required=False)
 @revision_options
-def command(package: str, **revision: str | None) -> None:
+def command(package: str | None, **revision: str | None) -> None:
     """Fetch a revision from the site.
 
     It becomes the latest one here once everything has arrived and was verified. With SUB only that part is
     fetched. After an interruption, install again: it goes on where it was.
+
+    @FILE is a list of packages in YAML, by default quilt.yml.
 
     \b
     Examples:
@@ -21,11 +23,20 @@ def command(package: str, **revision: str | None) -> None:
       pulsar install demo/flights -x 2a0c44
       pulsar install demo/flights -v 1.0
       pulsar install demo/survey/2013/january.csv -t reviewed
+      pulsar install @quilt.yml
     """
+    is_list = package is None or package.startswith("@") or "\n" in package
+    if is_list and any(revision.values()):
+        raise click.UsageError("A list says itself which revisions it wants.")
     with open_client() as client:
-        result = client.install(package, **revision)
+        if package is None or not any(revision.values()):
+            results = client.install_all(package)
+        else:
+            results = [client.install(package, **revision)]
     output = find_output()
-    output.say(
-        f"Installed {result.package}: {result.fetched} blobs, {format_bytes(result.fetched_bytes)} fetched."
-    )
-    output.show(result, lambda: iter([result.digest]))
+    for result in results:
+        output.say(
+            f"Installed {result.package}: {result.fetched} blobs, "
+            f"{format_bytes(result.fetched_bytes)} fetched."
+        )
+    output.show(results if is_list else results[0], lambda: (result.digest for result in results))
