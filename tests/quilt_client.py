@@ -197,6 +197,7 @@ class QuiltUser:
     name: str
     home: Path
     url: str = ""  # of the site; empty: as ``quilt config`` said
+    store: Path | None = None  # the local store; none: his own
 
     def __post_init__(self) -> None:
         """Set up the machine: what the client takes for a browser writes down what it shall open."""
@@ -219,7 +220,9 @@ class QuiltUser:
             "XDG_DATA_HOME": str(self.home / "data"),
             "PATH": f"{self.home}/bin:{self.bin}:/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",  # the client prints what people wrote
-        } | ({"QUILT_PKG_URL": self.url} if self.url else {})
+            **({"QUILT_PKG_URL": self.url} if self.url else {}),
+            **({"QUILT_PRIMARY_PACKAGE_DIR": str(self.store)} if self.store else {}),
+        }
 
     def begins(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """Begin a command of the client, which may ask for something."""

@@ -230,3 +230,31 @@ def test_what_quilt_pushes_pulsar_installs_and_the_other_way_round(start_site, u
     nodes = ("airlines.csv", "planes.csv", "weather.csv", "places/airports.csv")
     assert {path: describe(new[path].pandas()) for path in nodes} == ann.frames("ann/new", *nodes)
     pulsar.close()
+
+
+def test_both_clients_work_in_one_local_store(tmp_path, source, tables):
+    """No site is needed for that; the address leads nowhere."""
+    nowhere = "http://127.0.0.1:9"
+    with Client(nowhere, home=tmp_path / "home") as client:
+        client.build("ann/ours", source)
+        ann = QuiltUser("ann", tmp_path / "home-of-ann", nowhere, client.store.root)
+        ann.does("build", "ann/theirs", source)
+
+        assert {"ann/ours", "ann/theirs"} <= set(ann.does("ls").split())
+        assert [found.package for found in client.list_local()] == ["ann/ours", "ann/theirs"]
+        theirs, ours = client.load("ann/theirs"), client.load("ann/ours")
+        read = ann.frames("ann/ours", "airlines.csv", "places/airports.csv")
+        assert read["airlines.csv"] == describe(ours["airlines.csv"].pandas())
+        assert read["places/airports.csv"] == describe(ours["places/airports.csv"].pandas())
+        assert describe(theirs["airlines"].pandas()) == read["airlines.csv"]
+        exported = client.export("ann/theirs", tmp_path / "out")
+        assert "places/airports.csv" in exported.files
+        assert (tmp_path / "out" / "README.md").read_bytes() == (source / "README.md").read_bytes()
+
+        # Neither takes anything away from the other.
+        assert client.gc(grace=0).blobs == 0
+        ann.does("rm", "--force", "ann/theirs")
+        assert [found.package for found in client.list_local()] == ["ann/ours"]
+        assert client.verify("ann/ours").ok
+        client.rm("ann/ours")
+        assert "ann/ours" not in ann.does("ls")

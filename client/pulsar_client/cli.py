@@ -34,6 +34,7 @@ COMMANDS = {
     "install": "Fetch a revision from the site.",
     "export": "Write the entries of a package as ordinary files.",
     "ls": "List local packages, or those of an owner on the site.",
+    "inspect": "Show what is in a package.",
     "search": "Find packages on the site, the best first.",
     "log": "Show the pushes of a package, newest first.",
     "diff": "Show what differs between two revisions on the site.",

@@ -36,7 +36,7 @@ from pulsar_client.verify import VerifyResult
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
-    from pulsar_client import checking, comparison, http, links, registry, signing
+    from pulsar_client import checking, comparison, http, inspection, links, registry, revisions, signing
     from pulsar_client import export as exporting
     from pulsar_client import generate as generating
     from pulsar_client import install as installing
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pulsar_client.comparison import Comparison
     from pulsar_client.export import ExportResult
     from pulsar_client.generate import GenerateResult
+    from pulsar_client.inspection import Inspection
     from pulsar_client.install import InstallResult
     from pulsar_client.push import PushResult
     from pulsar_client.registry import LogEntry, Registry
@@ -56,11 +57,13 @@ else:
     exporting = LazyModule("pulsar_client.export")
     generating = LazyModule("pulsar_client.generate")
     http = LazyModule("pulsar_client.http")
+    inspection = LazyModule("pulsar_client.inspection")
     links = LazyModule("pulsar_client.links")
     installing = LazyModule("pulsar_client.install")
     pushing = LazyModule("pulsar_client.push")
     registry = LazyModule("pulsar_client.registry")
     requiring = LazyModule("pulsar_client.requirements")
+    revisions = LazyModule("pulsar_client.revisions")
     signing = LazyModule("pulsar_client.signing")
 
 P = ParamSpec("P")
@@ -324,6 +327,31 @@ class Client:
         if node is None:
             raise NotInstalled(f"{handle.package} has no entry {'/'.join(handle.path)!r}.")
         return make_node(self.store, package, node)
+
+    @_holding_blobs
+    def inspect(
+        self,
+        package: str,
+        *,
+        digest: str | None = None,
+        tag: str | None = None,
+        version: str | None = None,
+    ) -> "Inspection":
+        """What is in the latest local revision, or in the one with this (shortened) ``digest``, or in a part.
+
+        With ``tag`` or ``version``, or a digest that is not here, of a revision of the site, of which
+        nothing but metadata is fetched; there it counts as an install.
+        """
+        handle = parse_handle(package, with_path=True)
+        if tag is None and version is None:
+            try:
+                here = self.store.find_revision(handle, digest) if digest else self.store.get_latest(handle)
+                return inspection.inspect_local(self.store, handle, here)
+            except NotInstalled:
+                if digest is None:
+                    raise
+        wanted = revisions.find_revision(self.registry, handle, digest=digest, tag=tag, version=version)
+        return inspection.inspect_remote(self.store, self.registry, handle, wanted, self._progress)
 
     def ls(self, owner: str | None = None) -> "list[LocalPackage] | list[dict[str, Any]]":
         """:meth:`list_local`, or with an owner :meth:`list_remote`: what the command of this name prints."""

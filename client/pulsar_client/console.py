@@ -91,6 +91,8 @@ def _complete_package(_: click.Context, __: click.Parameter, begun: str) -> list
     """A shell shows nothing when this fails, and nobody wants to see why."""
     try:
         with make_client() as client:
+            if not (client.settings.home / "quilt_packages").exists():
+                return []  # Completing makes no folders.
             return [name for name in map(str, client.store.list_packages()) if name.startswith(begun)]
     except Exception:
         return []

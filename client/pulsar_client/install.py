@@ -57,17 +57,22 @@ def install(
     """
     wanted = find_revision(registry, package, digest=digest, tag=tag, version=version)
     remote = registry.get_package(package, wanted)
-    if get_top_digest(remote.root) != wanted:
-        raise DigestMismatch(f"The site sent another tree than {wanted[:12]}.")
+    check_tree(remote, wanted)
     needed = _list_needed(remote, package)
     missing = {blob: remote.sizes[blob] for blob in needed if store.find_blob_size(blob) is None}
     total = sum(missing.values())
     require_space(store.root, total)
     if missing:
         progress.start("install", total)
-        _fetch(store, registry, remote, missing, progress.advance)
+        fetch(store, registry, remote, missing, progress.advance)
     store.put_revision(package, remote.root)
     return InstallResult(package.package, wanted, len(missing), total)
+
+
+def check_tree(remote: Remote, digest: str) -> None:
+    """:raises DigestMismatch: if it is not the tree of that top digest."""
+    if get_top_digest(remote.root) != digest:
+        raise DigestMismatch(f"The site sent another tree than {digest[:12]}.")
 
 
 def _list_needed(remote: Remote, package: Handle) -> set[str]:
@@ -82,13 +87,14 @@ def _list_needed(remote: Remote, package: Handle) -> set[str]:
     return needed | extra
 
 
-def _fetch(
+def fetch(
     store: Store,
     registry: Registry,
     remote: Remote,
     missing: dict[str, int],
     advance: Callable[[int], None],
 ) -> None:
+    """Fetch blobs, given with their sizes, into the store."""
     limits = registry.get_capabilities()
     small: dict[str, int] = {}
     if "fetch" in limits.features:

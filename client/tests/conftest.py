@@ -359,6 +359,9 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 64  # A client opens many connections at once.
     site: Site
 
+    def handle_error(self, request, client_address):
+        """A client that was killed, or stopped reading, is no matter for the log."""
+
 
 @pytest.fixture
 def site():
