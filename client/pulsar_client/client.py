@@ -328,7 +328,6 @@ class Client:
             raise NotInstalled(f"{handle.package} has no entry {'/'.join(handle.path)!r}.")
         return make_node(self.store, package, node)
 
-    @_holding_blobs
     def inspect(
         self,
         package: str,
@@ -351,7 +350,8 @@ class Client:
                 if digest is None:
                     raise
         wanted = revisions.find_revision(self.registry, handle, digest=digest, tag=tag, version=version)
-        return inspection.inspect_remote(self.store, self.registry, handle, wanted, self._progress)
+        with self.store.hold(self._progress):
+            return inspection.inspect_remote(self.store, self.registry, handle, wanted, self._progress)
 
     def ls(self, owner: str | None = None) -> "list[LocalPackage] | list[dict[str, Any]]":
         """:meth:`list_local`, or with an owner :meth:`list_remote`: what the command of this name prints."""

@@ -88,7 +88,8 @@ def hold_lock(
     :param waiting: called once if somebody has to be waited for.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    access = os.O_RDONLY if shared else os.O_RDWR  # Somebody else's lock may be shared.
+    descriptor = os.open(path, access | os.O_CREAT | os.O_CLOEXEC, 0o644)
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
         try:

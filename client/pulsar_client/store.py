@@ -175,7 +175,11 @@ class Store:
                 others = "builds and installs" if alone else "a gc"
                 progress.say(f"waiting for {others} of other processes")
 
-        with hold_lock(self.root / "locks" / "store", shared=not alone, waiting=tell):
+        lock = self.root / "locks" / "store"
+        if not alone and not lock.exists() and not os.access(self.root, os.W_OK):
+            yield  # It cannot be made in a store that one may only read, where nobody has run `gc` yet.
+            return
+        with hold_lock(lock, shared=not alone, waiting=tell):
             yield
 
     def list_packages(self) -> list[Handle]:

@@ -1,5 +1,6 @@
 """Whatever a site answers, a command ends with a result or one line, and never steers the terminal."""
 
+import hashlib
 import json
 import os
 import re
@@ -23,6 +24,10 @@ from pulsar_client.manifest import get_top_digest, parse
 DIGEST = "ab" * 32
 TREE = {"type": "ROOT", "children": {"a": {"type": "FILE", "hashes": [DIGEST], "metadata": {"q_path": "a"}}}}
 TOP = get_top_digest(parse(TREE))
+# What is built from a file `a` with the content `1`.
+LEAF = {"type": "FILE", "hashes": [hashlib.sha256(b"1").hexdigest()]}
+BUILT = get_top_digest(parse({"type": "ROOT", "children": {"a": LEAF}}))
+PUSH = ("push", "demo/x", "--description", "pushed again, too")
 JOB = {
     "id": 7, "kind": "k", "state": "done", "progress": {"done": 1, "total": 2, "unit": "u"}, "attempts": 1,
     "created": 1, "started": 2, "finished": 3, "error": "e", "result": [1], "owner": "demo",
@@ -58,13 +63,16 @@ ANSWERS = {
         "changes": [CHANGE | {"table": TABLE}],
     },
     f"GET /api/package/demo/x/{TOP}": {"contents": TREE, "sizes": {DIGEST: 1}, "urls": {DIGEST: "/b"}},
-    "POST /api/objects/heads": {},
+    "POST /api/objects/heads": b"",  # Nothing is missing.
+    f"PUT /api/package/demo/x/{BUILT}": {"package_url": "http://site/packages/demo/x", "package_hash": BUILT},
     "PUT /api/tag/demo/x/new": {},
 }
 # Each of these answers is twisted once, and with it this command run.
 COMMANDS = {
     "GET /users/me": ("whoami",),
-    "GET /api/capabilities": ("push", "demo/x"),
+    "GET /api/capabilities": PUSH,
+    "POST /api/objects/heads": PUSH,
+    f"PUT /api/package/demo/x/{BUILT}": PUSH,
     "GET /api/package/demo/": ("ls", "demo"),
     "GET /api/search/": ("search", "x"),
     "GET /api/log/demo/x/": ("log", "demo/x"),
@@ -97,7 +105,8 @@ class Hostile(BaseAdapter):
         answer.status_code, answer.request, answer.url = 200, request, request.url
         if call not in self.answers:
             answer.status_code = 404
-        body = json.dumps(self.answers.get(call, {"message": STRANGE})).encode()
+        found = self.answers.get(call, {"message": STRANGE})
+        body = found if isinstance(found, bytes) else json.dumps(found).encode()
         answer.raw = HTTPResponse(BytesIO(body), preload_content=False)
         return answer
 

@@ -289,3 +289,11 @@ def test_reading_needs_no_lock(tmp_path, make_tree):
         with client.store.hold(alone=True):
             assert client.load("demo/x")["a"].path().read_bytes() == b"1"
             assert len(client.list_local()) == 1
+
+
+def test_a_store_that_one_may_only_read_can_be_verified(client, make_tree, monkeypatch):
+    client.build("demo/x", make_tree({"a": b"1"}), raw=True)
+    (client.store.root / "locks" / "store").unlink()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # Whoever runs the tests may be allowed everything.
+    assert client.verify("demo/x").ok
+    assert not (client.store.root / "locks" / "store").exists()
