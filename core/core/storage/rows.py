@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    Connection,
     Dialect,
     Row,
     Select,
@@ -27,7 +28,17 @@ from core.db import Base
 from core.storage.backends import Place
 from core.storage.models import Blob, Pack
 
-__all__ = ["BATCH", "batches", "find_among", "is_kept", "make_place", "place_columns", "usable", "write_rows"]
+__all__ = [
+    "BATCH",
+    "among",
+    "batches",
+    "find_among",
+    "is_kept",
+    "make_place",
+    "place_columns",
+    "usable",
+    "write_rows",
+]
 
 # Digests in one statement: fewer than the 999 variables that the oldest SQLite takes.
 BATCH = 500
@@ -49,14 +60,22 @@ def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
 def find_among(
     session: Session, query: Select[*R], column: SQLColumnExpression[str], values: Iterable[str]
 ) -> Iterator[Row[*R]]:
-    """The rows of ``query`` in which ``column`` is one of ``values``, which may be many thousands.
+    """The rows of ``query`` in which ``column`` is one of ``values``, which may be many thousands."""
+    connection = session.connection()
+    for condition in among(connection, column, values):
+        yield from connection.execute(query.where(condition)).all()
+
+
+def among(
+    connection: Connection, column: SQLColumnExpression[str], values: Iterable[str]
+) -> Iterator[ColumnElement[bool]]:
+    """SQL: ``column`` is one of ``values``; of many thousands for one part after the other.
 
     In order, so that neighbouring pages of an index are read one after the other.
     """
-    connection = session.connection()
     dialect = connection.dialect.name
     for part in batches(sorted(set(values)), _PARTS.get(dialect, BATCH)):
-        yield from connection.execute(query.where(_is_among(dialect, column, part))).all()
+        yield _is_among(dialect, column, part)
 
 
 def _is_among(dialect: str, column: SQLColumnExpression[str], values: list[str]) -> ColumnElement[bool]:

@@ -6,19 +6,20 @@ the objects) is looked at again under that lock.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from flask import current_app
-from sqlalchemy import select
+from sqlalchemy import insert, literal, select
 
 from core import storage
 from core.db import db, now
 from core.errors import BadRequest, Forbidden
 from core.events import emit
 from core.identity import Identity
-from core.storage.rows import find_among, write_rows
+from core.storage.models import Blob
+from core.storage.rows import among, find_among, usable
 from core.users.models import User
 from registry.errors import WrongObjects
 from registry.events import RegistryEvents
@@ -321,13 +322,26 @@ def _add_objects(package: Package, payer: Payer, sizes: Mapping[str, int]) -> No
     """Write down which objects the package now needs; those it has already cost a look-up."""
     held = select(PackageObject.digest).where(PackageObject.package_id == package.id)
     known = {digest for (digest,) in find_among(db.session, held, PackageObject.digest, sizes)}
-    new = sorted(sizes.keys() - known)
+    new = sizes.keys() - known
     if not new:
         return
     usage = quotas.lock_usage(db.session, package.owner_id)
-    absent = set(new) - storage.store().present(new, hold=True)
-    if absent:
-        raise WrongObjects(f"{len(absent)} objects are missing.", sorted(absent))
     quotas.add(usage, payer, sum(sizes[digest] for digest in quotas.new_to(usage, new)))
-    rows = [{"digest": digest} for digest in new]
-    write_rows(db.session, PackageObject, rows, same={"package_id": package.id})
+    if _add_present(package, new) < len(new):
+        absent = new - storage.store().present(new)
+        raise WrongObjects(f"{len(absent)} objects are missing.", sorted(absent))
+
+
+def _add_present(package: Package, digests: Collection[str]) -> int:
+    """Write down those of ``digests`` that are here, and keep the sweep away from them; how many it is."""
+    connection = db.session.connection()
+    here = select(literal(package.id), Blob.digest).where(usable()).order_by(Blob.digest)
+    here = here.with_for_update(read=True, key_share=True)
+    # From one table into the other: the digests need not come here and go there again one by one.
+    return sum(
+        connection.execute(
+            insert(PackageObject).from_select(["package_id", "digest"], here.where(condition)),
+            execution_options={"preserve_rowcount": True},
+        ).rowcount
+        for condition in among(connection, Blob.digest, digests)
+    )
