@@ -19,7 +19,7 @@ import click
 
 from pulsar_client import __version__
 from pulsar_client.console import find_output, make_one_line
-from pulsar_client.errors import EXIT_FAILED, EXIT_USAGE, PulsarError
+from pulsar_client.errors import EXIT_FAILED, EXIT_USAGE, PulsarError, SiteFailure
 
 # Name, and the one line that `pulsar --help` shows; a test compares it with the command's own text.
 COMMANDS = {
@@ -48,7 +48,9 @@ COMMANDS = {
     "rm": "Remove a package from the local store.",
     "gc": "Remove from the local store what no revision needs.",
 }
+SHOW_CURSOR = b"\x1b[?25h"
 PATIENCE = 1.0  # s that threads have to end after Ctrl-C
+MAX_ID = 64  # characters of a request's id
 MAX_TEXT = 2000  # characters of what went wrong
 _LINK_SECRETS = re.compile(r"\?[^\s?'\"()<>]+=[^\s'\"()<>]*")  # the query of a link is what opens it
 _told_interrupted = threading.Event()
@@ -112,6 +114,8 @@ def _interrupt(*_: object) -> None:
 
 
 def _leave(*_: object) -> None:
+    if os.isatty(2):
+        os.write(2, SHOW_CURSOR)  # Bars have hidden it.
     if not _told_interrupted.is_set():
         os.write(2, b"pulsar: interrupted\n")
     os._exit(EXIT_FAILED)
@@ -132,6 +136,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         _told_interrupted.set()
         return _fail("interrupted", EXIT_FAILED)
+    except SiteFailure as error:
+        # Who runs the site finds the reason by it.
+        request = f" (request {error.request_id[:MAX_ID]})" if error.request_id else ""
+        return _fail(f"{error}{request}", error.exit_status)
     except PulsarError as error:
         return _fail(str(error), error.exit_status)
     except BrokenPipeError:

@@ -245,6 +245,7 @@ class Client:
         tag: str = "latest",
         expect: str | None = None,
         provenance: bool = True,
+        digest: str | None = None,
     ) -> "PushResult":
         """Send the latest local revision to the site; from the same moment on ``tag`` names it there.
 
@@ -253,6 +254,7 @@ class Client:
         :param expect: the digest (or its first 6 or more characters) that ``tag`` must name until then, or
             ``"none"`` if there must be no such tag. Otherwise nothing is pushed.
         :param provenance: also tell how the revision was built: command, Git commit, the revision before.
+        :param digest: another local revision, by its digest or 6 or more characters of it.
         :raises Conflict: if ``tag`` does not name what you expect.
         """
         return pushing.push(
@@ -266,6 +268,7 @@ class Client:
             tag=tag,
             expect=expect,
             provenance=provenance,
+            digest=digest,
             progress=self._progress,
         )
 
@@ -397,9 +400,12 @@ class Client:
         self.registry.delete_package(parse_handle(package))
 
     @_holding_blobs
-    def verify(self, package: str) -> VerifyResult:
-        """Hash the blobs of the latest local revision again; damaged ones are taken out of the store."""
-        return verifying.verify(self.store, parse_handle(package), progress=self._progress)
+    def verify(self, package: str, *, digest: str | None = None) -> VerifyResult:
+        """Hash the blobs of the latest local revision, or of the one with this (shortened) ``digest``, again.
+
+        Damaged ones are taken out of the store.
+        """
+        return verifying.verify(self.store, parse_handle(package), digest=digest, progress=self._progress)
 
     @_holding_blobs
     def verify_all(self) -> list[VerifyResult]:

@@ -116,17 +116,18 @@ def push(
     tag: str,
     expect: str | None,
     provenance: bool,
+    digest: str | None = None,
     progress: Progress,
 ) -> PushResult:
-    """Send the local ``latest`` and let the site's ``tag`` name it.
+    """Send the local ``latest``, or the local revision ``digest``, and let the site's ``tag`` name it.
 
-    :raises NotInstalled: if there is no local ``latest``, or not all of its blobs.
+    :raises NotInstalled: if there is no such revision here, or not all of its blobs.
     :raises BlobDamaged: if the local store's bytes are not what they were.
     :raises Conflict: if ``tag`` does not name what is expected.
     """
     if public and team:
         raise ConfigurationError("A package is shared with the public or with the team: choose one.")
-    digest = store.get_latest(package)
+    digest = store.get_latest(package) if digest is None else store.find_revision(package, digest)
     more: dict[str, object] = {}
     if expect is not None:
         more["expect"] = _find_expected(registry, package, tag, expect)

@@ -32,15 +32,15 @@ class VerifyResult:
         return not (self.damaged or self.missing or self.problem)
 
 
-def verify(store: Store, package: Handle, *, progress: Progress) -> VerifyResult:
-    """Hash all blobs of the local ``latest`` again.
+def verify(store: Store, package: Handle, *, digest: str | None = None, progress: Progress) -> VerifyResult:
+    """Hash all blobs of the local ``latest``, or of the local revision ``digest``, again.
 
     A damaged blob is taken out of the store (into ``damaged/``): it must not be given to anyone as what it is
     not, and only where there is none does `install` or `build` put a good one.
 
     :raises StoreError: if its tree cannot be read.
     """
-    digest = store.get_latest(package)
+    digest = store.get_latest(package) if digest is None else store.find_revision(package, digest)
     needed = {package: (digest, list_blobs(store.get_tree(package, digest)))}
     return _verify(store, needed, progress)[0]
 

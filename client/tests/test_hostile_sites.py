@@ -245,6 +245,13 @@ def test_a_link_is_followed_where_it_leads(endless):
     site.close()
 
 
+def test_a_failure_of_the_site_says_how_its_operator_finds_it(site, pulsar):
+    said = {"message": "Something went wrong.", "code": "internal", "request_id": "e3d3" + "x" * 100}
+    site.more.answers["GET /users/me"] = (500, said)
+    status, _, err = pulsar("whoami")
+    assert (status, err) == (1, f"pulsar: Something went wrong. (request e3d3{'x' * 60})\n")
+
+
 def test_what_opens_a_link_is_not_shown(site, client, pulsar, make_tree, make_client):
     client.build("demo/x", make_tree({"a": b"1" * 5000}), raw=True)
     client.push("demo/x")
@@ -274,19 +281,19 @@ def test_ctrl_c_ends_a_command_that_waits_with_status_1(site, client, make_tree,
 
     site.more.before[f"GET /blob/{digest}"] = wait
     env = {**os.environ, "PULSAR_CLIENT_HOME": str(tmp_path / "other"), "PULSAR_CLIENT_URL": site.url}
+    env |= {"PULSAR_CLIENT_KEY": site.key, "TERM": "xterm"}
     command = [sys.executable, "-c", "from pulsar_client.cli import main; main()", "install", "demo/x"]
-    process = subprocess.Popen(
-        command,
-        env=env | {"PULSAR_CLIENT_KEY": site.key},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    screen, keyboard = os.openpty()
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=keyboard, text=True)
+    os.close(keyboard)
     assert reached.wait(60)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=30)
     go_on.set()
+    shown = os.read(screen, 1 << 16).decode()
+    os.close(screen)
 
-    assert (process.returncode, out, err) == (1, "", "pulsar: interrupted\n")
-    assert client.settings.home != tmp_path / "other"
+    assert (process.returncode, out) == (1, "")
+    assert shown.endswith("pulsar: interrupted\r\n")
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is still hidden"
     assert not list((tmp_path / "other/quilt_packages/pkgs").rglob("latest"))

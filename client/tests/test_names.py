@@ -147,3 +147,18 @@ def test_a_revision_is_chosen_in_one_way(site, pulsar, client, named):
         assert "one" in err
     assert pulsar("url", "demo/x/a", "-v", "1.0")[0] == 0
     assert site.linked[-1][2] == "1.0"
+
+
+def test_an_older_local_revision_is_pushed_and_verified(site, client, pulsar, named):
+    old, new = named
+    assert client.push("demo/x", digest=old[:10], tag="again").digest == old
+    assert (site.tags["demo/x", "again"], site.latest["demo/x"]) == (old, new)
+    assert client.verify("demo/x", digest=old[:6].upper()).digest == old
+    assert pulsar("push", "demo/x", "-x", old, "-q")[0] == 0
+    assert site.latest["demo/x"] == old
+    assert pulsar("verify", "demo/x", "-x", "abcdef") == (
+        1,
+        "",
+        "pulsar: demo/x has no revision abcdef here.\n",
+    )
+    assert pulsar("verify", "-x", old)[0] == 2

@@ -16,6 +16,7 @@ from pulsar_client.files import format_bytes
 @click.option("--description", default="", help="What the package is.")
 @click.option("-t", "--tag", default="latest", help="Tag that names it from then on, instead of latest.")
 @click.option("--expect", metavar="DIGEST", help="Push only if the tag names DIGEST until then, or 'none'.")
+@click.option("-x", "--digest", metavar="HASH", help="This local revision; 6 characters are enough.")
 @click.option("--no-provenance", is_flag=True, help="Do not tell the site how it was built.")
 def command(package: str, no_provenance: bool, **options: Any) -> None:
     """Send the latest local revision to the site.
