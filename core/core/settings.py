@@ -285,6 +285,7 @@ class Config:
     STORAGE_URL = Setting(
         "file:blobs",
         "Where blobs are kept: file:<folder>, or s3://<bucket>/<prefix> of an S3-compatible store.",
+        aliases=("VOLUME_PATH",),
     )
     STORAGE_RESERVE_BYTES = Setting(
         0,

@@ -15,6 +15,7 @@ from core.storage.factory import LinkMaker, init_app, links, store
 from core.storage.models import Blob, BlobProof, Pack, PackProof
 from core.storage.ranges import FilePart, Unsatisfiable, parse_range
 from core.storage.references import Reference, Referrer
+from core.storage.releasing import release
 from core.storage.store import BlobStore
 from core.storage.sweeping import SweepReport, sweep
 from core.storage.verifying import Checked, scrub, verify
@@ -42,6 +43,7 @@ __all__ = [
     "init_app",
     "links",
     "parse_range",
+    "release",
     "scrub",
     "store",
     "sweep",

@@ -124,8 +124,8 @@ def make_backend(config: Mapping[str, Any], instance: Path) -> Backend:
 
 
 def _split(url: str) -> tuple[str, str]:
-    """``file:blobs`` or ``s3://bucket/prefix`` in two: what it is, and which."""
-    scheme, _, name = url.partition(":")
+    """``file:blobs``, ``/srv/blobs`` or ``s3://bucket/prefix`` in two: what it is, and which."""
+    scheme, _, name = ("file", "", url) if url.startswith("/") else url.partition(":")
     if scheme == "file":
         name = "/" + name.lstrip("/") if name.startswith("//") else name
     elif scheme == "s3" and name.startswith("//"):

@@ -173,12 +173,20 @@ def _adopt(orphans: Iterable[tuple[str, int]], at: datetime) -> int:
     return len(rows)
 
 
-def remove_condemned(backend: Backend, referrers: Sequence[Referrer], at: datetime) -> Iterator[int]:
-    """Finish what was condemned, now or before a crash; the sizes of what was removed."""
+def remove_condemned(
+    backend: Backend, referrers: Sequence[Referrer], at: datetime, *, among: Sequence[str] | None = None
+) -> Iterator[int]:
+    """Finish what was condemned, now or before a crash; the sizes of what was removed.
+
+    :param among: at most a batch of digests, to leave all others alone.
+    """
+    due: ColumnElement[bool] = Blob.condemned_at.is_not(None)
+    if among is not None:
+        due = and_(due, Blob.digest.in_(among))
     last = ""
     while True:
         with own_transaction() as session:
-            found = session.scalars(_locked(Blob.condemned_at.is_not(None), last)).all()
+            found = session.scalars(_locked(due, last)).all()
             if not found:
                 return
             last = found[-1]

@@ -1,0 +1,144 @@
+"""Ask a remote source about many files, or for them, over several connections at a time."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import BinaryIO, Final, cast
+
+from flask import Flask, current_app
+
+from cart.services.changes import Asked
+from cart.sources import RemoteSession, RemoteSource, Status
+from cart.verifying import Verified
+from core import storage
+from core.db import db
+from core.errors import PulsarError
+
+__all__ = ["Outcome", "Pulled", "Stopped", "Transfers"]
+
+SMALL: Final = 64 * 2**10  # B; smaller files are kept in memory and stored together
+TICK: Final = 0.5  # s between two looks at whether to go on
+
+
+class Stopped(Exception):
+    """The cart is not wanted any more, or this worker has to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """The bytes of a file that are here: small ones still in memory, others under their digest."""
+
+    digest: str | None
+    data: bytes = b""
+
+
+Found = Status | Pulled | None
+Outcome = tuple[Asked, Found | Exception]
+Work = Callable[[RemoteSession, Asked], Found]
+
+
+class Transfers:
+    """Does one kind of work on many files.
+
+    :param connections: at a time.
+    :param beat: called at least every half a second, and before each outcome; what it raises ends it.
+    """
+
+    def __init__(self, connections: int, beat: Callable[[], None]) -> None:
+        self._connections = connections
+        self._beat = beat
+        self._stop = threading.Event()
+        self._down: Exception | None = None
+
+    def look(self, source: RemoteSource, files: Sequence[Asked]) -> Iterator[Outcome]:
+        """What and where each file is."""
+        return self._spread(source, files, lambda session, one: session.status(one.id))
+
+    def request(self, source: RemoteSource, files: Sequence[Asked]) -> Iterator[Outcome]:
+        """Ask for files on tape."""
+        return self._spread(source, files, lambda session, one: session.stage(one.id))
+
+    def pull(self, source: RemoteSource, files: Sequence[Asked]) -> Iterator[Outcome]:
+        """Fetch files, verify them, and store the larger ones."""
+        return self._spread(source, files, self._pull)
+
+    def _pull(self, session: RemoteSession, one: Asked) -> Pulled:
+        assert one.size is not None, "who pulls has looked before"
+        with session.open(one.id, one.size) as body:
+            stream = Verified(body, one.hashtype, one.hashsum, self._check)
+            if one.size <= SMALL:
+                return Pulled(None, stream.read())
+            known = one.hashsum if one.hashtype == "sha256" and one.hashsum else None
+            blob = storage.store().put(cast(BinaryIO, stream), size=one.size, digest=known)
+            return Pulled(blob.digest)
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise Stopped
+
+    def _spread(self, source: RemoteSource, files: Sequence[Asked], work: Work) -> Iterator[Outcome]:
+        """The outcomes, as they come."""
+        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+        todo: queue.SimpleQueue[Asked] = queue.SimpleQueue()
+        done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        for one in files:
+            todo.put(one)
+        threads = [
+            threading.Thread(
+                target=self._run, args=(app, source, work, todo, done), name=f"transfer-{number}", daemon=True
+            )
+            for number in range(min(self._connections, len(files)))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            left = len(files)
+            while left:
+                self._beat()
+                try:
+                    outcome = done.get(timeout=TICK)
+                except queue.Empty:
+                    continue
+                left -= 1
+                yield outcome
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join()
+            self._stop.clear()
+
+    def _run(
+        self,
+        app: Flask,
+        source: RemoteSource,
+        work: Work,
+        todo: "queue.SimpleQueue[Asked]",
+        done: "queue.SimpleQueue[Outcome]",
+    ) -> None:
+        try:
+            with app.app_context(), source.session() as session:
+                while not self._stop.is_set():
+                    one = todo.get_nowait()
+                    done.put((one, self._attempt(session, work, one)))
+        except queue.Empty:
+            return
+        except Exception as exc:  # no connection could even be made: the files must not be waited for
+            with suppress(queue.Empty):
+                while True:
+                    done.put((todo.get_nowait(), exc))
+
+    def _attempt(self, session: RemoteSession, work: Work, one: Asked) -> Found | Exception:
+        if self._down is not None:
+            return self._down  # nobody answers: to wait for that once is enough
+        try:
+            return work(session, one)
+        except PulsarError as exc:
+            if exc.code == "archive_down":
+                self._down = exc
+            return exc
+        except Exception as exc:  # the thread must say what became of its file, whatever that was
+            return exc
+        finally:
+            db.session.rollback()

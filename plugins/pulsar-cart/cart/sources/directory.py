@@ -1,0 +1,79 @@
+"""Files below a folder of this machine, read in place."""
+
+import os
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from core.errors import NotFound
+from core.identity import Identity
+
+__all__ = ["DirectorySource", "numbered_path"]
+
+UNAVAILABLE: Final = "not available"
+
+
+def numbered_path(identifier: str) -> str:
+    """Where Pacifica's archive keeps the file of a number: ``1234`` is ``d2/4d2``, ``77`` is ``file.4d``.
+
+    :raises ValueError: if it is no number.
+    """
+    if not (identifier.isascii() and identifier.isdigit() and len(identifier) <= 30):
+        raise ValueError(f"{identifier!r} is no number")
+    digits = f"{int(identifier):x}"
+    if len(digits) <= 2:
+        return f"file.{digits}"
+    folders, rest = [], digits
+    while len(rest) > 2:
+        folders.append(rest[-2:])
+        rest = rest[:-2]
+    return "/".join([*folders, digits])
+
+
+class DirectorySource:
+    """The source ``directory``. An id is a path below the root, or a number.
+
+    Symbolic links may lead anywhere below the root, and nowhere else.
+    """
+
+    kind = "local"
+
+    def __init__(self, root: Path, *, numbers: bool = False) -> None:
+        self.root = root
+        self.numbers = numbers
+
+    def resolve(
+        self, wanted: Sequence[Mapping[str, Any]], identity: Identity
+    ) -> Sequence[Iterable[Mapping[str, Any]] | str]:
+        real = os.path.realpath(self.root)
+        return [self._resolve(str(entry.get("id", "")), real) for entry in wanted]
+
+    def may_read(self, container: str, identity: Identity) -> bool:
+        return True
+
+    def local_path(self, identifier: str) -> Path:
+        return Path(self._find(identifier, os.path.realpath(self.root))[0])
+
+    def _resolve(self, identifier: str, real: str) -> Iterable[Mapping[str, Any]] | str:
+        try:
+            _, status = self._find(identifier, real)
+        except NotFound:
+            return UNAVAILABLE
+        return [{"id": identifier, "size": status.st_size, "mtime": status.st_mtime_ns // 10**9}]
+
+    def _find(self, identifier: str, real: str) -> tuple[str, os.stat_result]:
+        """The real path of the file below the real root, and what it is."""
+        try:
+            relative = numbered_path(identifier) if self.numbers else identifier
+            path = os.path.realpath(os.path.join(real, relative), strict=True)
+            if not path.startswith(real.rstrip("/") + "/"):
+                raise NotFound
+            status = os.stat(path)
+        except ValueError:  # a NUL, half a character, or no number
+            raise NotFound from None
+        except OSError:  # none there, a name that cannot be one, a ring of links, or not for us
+            raise NotFound from None
+        if not stat.S_ISREG(status.st_mode):
+            raise NotFound
+        return path, status

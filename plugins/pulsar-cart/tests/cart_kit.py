@@ -1,0 +1,63 @@
+"""Somebody who uses carts, and the documents that are posted."""
+
+import hashlib
+from base64 import b64encode
+
+
+class Person:
+    """A client with the key of a user; without a name, without one."""
+
+    def __init__(self, app, name=None, key=None, id=None):
+        self.name = name
+        self.key = key
+        self.id = id
+        self.client = app.test_client()
+        if key:
+            word = b64encode(f"{name}:{key}".encode()).decode()
+            self.client.environ_base["HTTP_AUTHORIZATION"] = f"Basic {word}"
+
+    def post(self, uid, *entries, **more):
+        return self.client.post(f"/cart/{uid}", json={"fileids": list(entries), **more})
+
+    def makes(self, uid, *entries, **more):
+        answer = self.post(uid, *entries, **more)
+        assert answer.status_code == 201, answer.text
+        assert answer.json == {"message": "Cart Processing has begun"}
+
+    def head(self, uid):
+        return self.client.head(f"/cart/{uid}")
+
+    def state(self, uid):
+        """What HEAD says: the status, and both headers, which are always there."""
+        answer = self.head(uid)
+        assert answer.data == b""
+        return (
+            answer.status_code,
+            answer.headers["X-Pacifica-Status"],
+            answer.headers["X-Pacifica-Message"],
+        )
+
+    def status(self, uid, **query):
+        answer = self.client.get(f"/cart/{uid}/status", query_string=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    def get(self, uid, **query):
+        return self.client.get(f"/cart/{uid}", query_string=query)
+
+    def delete(self, uid):
+        return self.client.delete(f"/cart/{uid}")
+
+
+def entry(data, path, identifier=None, **more):
+    """An entry for a file with these bytes."""
+    found = {
+        "id": identifier or path,
+        "path": path,
+        "hashtype": "md5",
+        "hashsum": hashlib.md5(data).hexdigest(),
+    }
+    return found | more
+
+
+READY = (204, "ready", "")
