@@ -3,6 +3,13 @@
 import hashlib
 from base64 import b64encode
 
+from sqlalchemy import select
+
+from cart.models import Cart, Entry
+from cart.services import transfers
+from core import storage
+from core.db import db
+
 
 class Person:
     """A client with the key of a user; without a name, without one."""
@@ -61,3 +68,17 @@ def entry(data, path, identifier=None, **more):
 
 
 READY = (204, "ready", "")
+SMALL = b"small\n"
+LARGE = bytes(range(256)) * (transfers.SMALL // 256 + 1)  # it is stored by itself
+
+
+def content(uid, path):
+    """The stored bytes of a file of a cart."""
+    db.session.rollback()
+    digest = db.session.scalar(
+        select(Entry.digest)
+        .join(Cart, Cart.id == Entry.cart_id)
+        .where(Cart.uid == uid, Cart.living.is_not(None), Entry.path == path)
+    )
+    with storage.store().open(digest) as stream:
+        return stream.read()

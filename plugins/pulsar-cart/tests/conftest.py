@@ -2,7 +2,7 @@
 
 import pytest
 from archive_server import Archive
-from cart_kit import Person
+from cart_kit import LARGE, SMALL, Person, entry
 from sqlalchemy import select
 
 import cart
@@ -39,6 +39,18 @@ def archive(settings):
     with Archive() as made:
         settings(CART_ARCHIVE_URL=made.url, CART_DEFAULT_SOURCE="archive")
         yield made
+
+
+@pytest.fixture
+def small(archive):
+    archive.hold("s", SMALL)
+    return entry(SMALL, "s")
+
+
+@pytest.fixture
+def large(archive):
+    archive.hold("l", LARGE)
+    return entry(LARGE, "l")
 
 
 @pytest.fixture
