@@ -1,6 +1,6 @@
 """What the registry answers when core asks its plugins."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import click
 from flask import render_template
@@ -10,9 +10,10 @@ from core.hookspecs import hookimpl
 from core.identity import Identity
 from core.users import services
 from registry.cli import gc_command, reindex_command, stats_command, verify_command
+from registry.services.carts import PackageSource
 from registry.services.pushes import RESERVED
 
-__all__ = ["register_commands", "reserved_usernames", "signed_in_page"]
+__all__ = ["cart_sources", "register_commands", "reserved_usernames", "signed_in_page"]
 
 
 @hookimpl
@@ -32,3 +33,9 @@ def reserved_usernames() -> Iterable[str]:
 def signed_in_page(identity: Identity) -> Markup:
     """A code for the published client, which opens the page and then asks its user for it."""
     return Markup(render_template("registry/code.html", code=services.create_code(identity)))  # noqa: S704 - escaped by the template
+
+
+@hookimpl(optionalhook=True)
+def cart_sources() -> Mapping[str, PackageSource]:
+    """Packages can be put into carts."""
+    return {"registry": PackageSource()}

@@ -99,7 +99,7 @@ def _ask(
 
 def _unavailable(wish: Wish, reason: str) -> Wanted:
     # A container has no path of its own; what stands for it is called by its place in the document.
-    path = wish.path or f"fileids[{wish.number}]"
+    path = wish.path if wish.id is not None else join(wish.path, f"fileids[{wish.number}]")
     identifier = wish.id if wish.id is not None else _label(wish.given)
     return Wanted(
         path,

@@ -11,7 +11,7 @@ from registry.manifest import GROUPS, NoSuchNode, find_node, is_parquet
 from registry.services.entries import no_such_entry, open_revision
 from registry.services.trees import load_tree
 
-__all__ = ["PARQUET", "Download", "find_download"]
+__all__ = ["PARQUET", "Download", "file_name", "find_download"]
 
 PARQUET: Final = "application/vnd.apache.parquet"
 CACHED: Final = 1024  # files whose place is remembered: who reads in ranges asks for one again and again
@@ -65,10 +65,10 @@ def _find(tree: str, path: str, fragment: int | None) -> Download:
         raise NotFound(f"There is no fragment {fragment or 0}; this table has {len(hashes)}")
     name = path.rpartition("/")[2]
     table = is_parquet(name, node)
-    return Download(hashes[fragment or 0], _file_name(name, node, table), PARQUET if table else "")
+    return Download(hashes[fragment or 0], file_name(name, node, table), PARQUET if table else "")
 
 
-def _file_name(name: str, node: Any, table: bool) -> str:
+def file_name(name: str, node: Any, table: bool) -> str:
     """What the file was called before it came here, with the ending of what it is now."""
     called = (node.get("metadata") or {}).get("q_path")
     if isinstance(called, str) and (last := re.split(r"[/\\]", called)[-1]):
