@@ -119,6 +119,15 @@ def test_the_lock_meets_what_the_packages_declare(root):
     assert unlocked(declared, lock["default"]) == [], "make lock brings Pipfile.lock up to date"
 
 
+def test_the_lock_holds_all_that_the_pipfile_wants(root):
+    lock = json.loads((root / "Pipfile.lock").read_text())
+    pipfile = tomllib.loads((root / "Pipfile").read_text())
+
+    for wanted, locked in (("packages", "default"), ("dev-packages", "develop")):
+        missing = pipfile[wanted].keys() - lock[locked].keys()
+        assert missing == set(), "make lock brings Pipfile.lock up to date"
+
+
 def test_every_package_is_installed_and_has_a_makefile(root):
     pipfile = tomllib.loads((root / "Pipfile").read_text())["packages"]
     installed = {entry["path"] for entry in pipfile.values() if "path" in entry}
