@@ -1,7 +1,8 @@
-"""Push of 10,000 files of 4 KiB, against ``tar`` and ``sha256sum`` of the same tree.
+"""Push and install of 10,000 files of 4 KiB, against ``tar`` and ``sha256sum`` of the same tree.
 
 Both client and site count, and all bytes are new in each round. The first result is ``pulsar push`` alone,
-the second ``pulsar build`` and ``pulsar push``, which read and hash what the reference reads and hashes.
+the second ``pulsar build`` and ``pulsar push``, which read and hash what the reference reads and hashes,
+the third ``pulsar install`` of the same package into an empty store.
 
 Then nothing has changed and all is pushed again, against a bare scan of the tree (``os.scandir`` and
 ``stat``): in one process that runs already, and as commands, where starting Python is most of it.
@@ -51,12 +52,12 @@ class Tree:
         self.key = site.key()
         self.environment = site.environment | {"PULSAR_CLIENT_KEY": self.key}
         self.pushes: list[Measure] = []
+        self.installs: list[Measure] = []
 
     def renew(self) -> None:
         # Nothing is removed before the end: ext4 makes files ten times slower while others were just deleted.
         self.number += 1
         self.home = self.folder / f"home{self.number}"
-        self.environment["PULSAR_CLIENT_HOME"] = str(self.home)
         for number in range(FILES):
             path = self.tree / f"{number // PER_FOLDER:03}" / f"{number:05}.bin"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,17 +70,17 @@ class Tree:
         return command("sh", "-ec", REFERENCE, "sh", self.tree, self.folder / "tree.tar")
 
     def candidate(self) -> Measure:
-        """Build and push of the same tree; the push alone is noted beside it."""
+        """Build and push of the same tree; the push alone and an install are noted beside it."""
         build = self._pulsar("build", PACKAGE, self.tree)
-        before = self.site.cpu()
         push = self._pulsar("push", PACKAGE)
-        push = Measure(push.wall, push.cpu + self.site.cpu() - before, self.site.peak_bytes())
         self.pushes.append(push)
+        self.installs.append(self._pulsar("install", PACKAGE, home=Path(f"{self.home}-installed")))
         return together(build, push)
 
-    def _pulsar(self, *arguments: str | Path) -> Measure:
-        return command(
-            PULSAR, *arguments, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    def _pulsar(self, *arguments: str | Path, home: Path | None = None) -> Measure:
+        environment = self.environment | {"PULSAR_CLIENT_HOME": str(home or self.home)}
+        return self.site.client(
+            PULSAR, *arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
 
     def scans(self) -> None:
@@ -106,9 +107,7 @@ class Tree:
 
     def unchanged_commands(self) -> Measure:
         """``pulsar build`` and ``pulsar push`` of what is unchanged."""
-        before = self.site.cpu()
-        both = together(self._pulsar("build", PACKAGE, self.tree), self._pulsar("push", PACKAGE))
-        return Measure(both.wall, both.cpu + self.site.cpu() - before, both.peak_bytes)
+        return together(self._pulsar("build", PACKAGE, self.tree), self._pulsar("push", PACKAGE))
 
 
 def scan(folder: str) -> None:
@@ -135,17 +134,18 @@ def benchmark() -> Sequence[Result]:
             tree.reference,
             tree.candidate,
             bar="none; the store of the client is written and synced too",
-            seconds=60,
+            seconds=90,
         )
-        pushed = Result(
-            f"push of {FILES} files against tar + sha256sum",
-            BAR,
-            built.references,
-            tree.pushes[-len(built.candidates) :],
+        rounds = len(built.candidates)
+        pushed, installed = (
+            Result(f"{what} of {FILES} files against tar + sha256sum", bar, built.references, some[-rounds:])
+            for what, bar, some in (("push", BAR, tree.pushes), ("install", "none", tree.installs))
         )
-        print("\n".join(pushed.lines()))
+        for result in (pushed, installed):
+            print("\n".join(result.lines()))
         told = requests(site.log())
-        print(f"  {len(told) / len(tree.pushes):.0f} requests for a push")
+        print(f"  {len(told) / len(tree.pushes):.0f} requests for a push and an install")
+        print(f"  peak of a process of the site: {site.peak_bytes() / 2**20:.0f} MiB")
         warm = compare(
             f"build and push of {FILES} unchanged files against a scan, {REPEATS} times in one process",
             tree.scans,
@@ -164,7 +164,7 @@ def benchmark() -> Sequence[Result]:
         told = requests(site.log())[before:]
         number = len(told) / (len(cold.candidates) + 1)
         print(f"  {number:.0f} requests for a push: {', '.join(sorted(set(told)))}")
-        return [pushed, built, warm, cold]
+        return [pushed, built, installed, warm, cold]
 
 
 if __name__ == "__main__":

@@ -276,6 +276,15 @@ class Site:
         """What the site has printed so far: a line for each request, among others."""
         return self.instance.with_name("site.log").read_text(errors="replace")
 
+    def client(self, *arguments: str | Path, **options: Any) -> Measure:
+        """Run a program that speaks to the site: what it costs the two together, and its own peak of memory.
+
+        :param options: as those of :func:`command`.
+        """
+        before = self.cpu()
+        own = command(*arguments, **options)
+        return Measure(own.wall, own.cpu + self.cpu() - before, own.peak_bytes)
+
     def measured(self, action: Callable[[], Any]) -> Measure:
         """Run an action and say what it has cost the site, not what it has cost this process."""
         wall, cpu = time.perf_counter(), self.cpu()
