@@ -266,31 +266,31 @@ def _list_batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.Table
         yield table
 
 
-def _find_equal(file: pq.ParquetFile, columns: list[str]) -> str | None:
-    """The first row with the same values in ``columns`` as one before; missing values equal nothing."""
-    names = [f"c{number}" for number in range(len(columns))]
+def _find_equal(file: pq.ParquetFile, columns: list[str], one_by_one: int | None = None) -> str | None:
+    """The first row with the same values in ``columns`` as one before; missing values equal nothing.
+
+    :param one_by_one: the number of the batch that is known to have it.
+    """
+    names = ", ".join(f"c{number}" for number in range(len(columns)))
     insert = f"INSERT OR IGNORE INTO seen VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - only marks
     # An empty name is a temporary file of SQLite's own, which disappears with the connection.
     with contextlib.closing(sqlite3.connect("", isolation_level=None)) as database:
-        database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        database.execute("PRAGMA journal_mode = OFF")
-        database.execute("PRAGMA synchronous = OFF")
-        database.execute(
-            f"CREATE TABLE seen ({', '.join(names)}, PRIMARY KEY ({', '.join(names)})) WITHOUT ROWID"
-        )
+        for pragma in (f"cache_size = -{CACHE_KIB}", "journal_mode = OFF", "synchronous = OFF"):
+            database.execute(f"PRAGMA {pragma}")
+        database.execute(f"CREATE TABLE seen ({names}, PRIMARY KEY ({names})) WITHOUT ROWID")
         database.execute("BEGIN")
         done = 0
-        for batch in _list_batches(file, columns):
-            rows = list(zip(*(map(_make_key, batch[name].to_pylist()) for name in columns), strict=True))
-            whole = [(number, row) for number, row in enumerate(rows, done + 1) if None not in row]
-            before = database.total_changes
-            for number, row in whole:
-                database.execute(insert, row)
-                if database.total_changes == before:
-                    shown = ", ".join(map(str, row))[:SHOWN]
-                    return f"column {', '.join(map(repr, columns))}, row {number}: {shown} is there before"
-                before += 1
-            done += len(rows)
+        for number, batch in enumerate(_list_batches(file, columns)):
+            keys = list(zip(*(map(_make_key, batch[name].to_pylist()) for name in columns), strict=True))
+            rows = [(row, key) for row, key in enumerate(keys, start=done + 1) if None not in key]
+            if number == one_by_one:
+                row, key = next(one for one in rows if not database.execute(insert, one[1]).rowcount)
+                shown = ", ".join(map(str, key))[:SHOWN]
+                return f"column {', '.join(map(repr, columns))}, row {row}: {shown} is there before"
+            # In order, so that neighbours share a page.
+            if database.executemany(insert, sorted(key for _, key in rows)).rowcount < len(rows):
+                return _find_equal(file, columns, one_by_one=number)
+            done += len(keys)
     return None
 
 
