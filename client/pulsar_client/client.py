@@ -13,7 +13,7 @@ from pulsar_client import collecting, removal
 from pulsar_client import verify as verifying
 from pulsar_client.build import BuildResult
 from pulsar_client.collecting import CollectResult
-from pulsar_client.errors import ConfigurationError, NotInstalled
+from pulsar_client.errors import ConfigurationError, NotInstalled, StoreError
 from pulsar_client.handles import OPEN_TO_QUILT, Handle, is_owner, parse_audience, parse_handle
 from pulsar_client.jobs import Jobs
 from pulsar_client.lazy import LazyModule
@@ -89,7 +89,7 @@ class LocalPackage:
 
     package: str
     digest: str  # of the latest revision
-    entries: int
+    entries: int | None  # None: its tree is damaged
 
 
 class Client:
@@ -362,7 +362,8 @@ class Client:
 
     def list_local(self) -> "list[LocalPackage]":
         """The packages of the local store, by name."""
-        return [self._describe(package) for package in self.store.list_packages()]
+        found = [self._find(package) for package in self.store.list_packages()]
+        return [package for package in found if package is not None]
 
     def list_remote(self, owner: str) -> "list[dict[str, Any]]":
         """``{"name", "is_public", "is_team"}`` of those of ``owner`` that the site lets you see."""
@@ -370,10 +371,16 @@ class Client:
             raise ConfigurationError(f"{owner!r} cannot be the name of a user.")
         return self.registry.list_packages(owner)
 
-    def _describe(self, package: Handle) -> LocalPackage:
-        digest = self.store.get_latest(package)
-        entries = sum(isinstance(node, Leaf) for _, node in walk(self.store.get_tree(package, digest)))
-        return LocalPackage(package.package, digest, entries)
+    def _find(self, package: Handle) -> LocalPackage | None:
+        """None if another process has just removed it."""
+        digest = self.store.find_latest(package)
+        if digest is None:
+            return None
+        try:
+            tree = self.store.get_tree(package, digest)
+        except StoreError:
+            return LocalPackage(package.package, digest, None)
+        return LocalPackage(package.package, digest, sum(isinstance(node, Leaf) for _, node in walk(tree)))
 
     def log(self, package: str) -> "list[LogEntry]":
         """All pushes of a package on the site, newest first."""

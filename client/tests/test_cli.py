@@ -198,3 +198,13 @@ def test_a_reader_that_stops_is_no_traceback(pulsar, make_tree):
     assert process.returncode == 1
     assert "Traceback" not in process.stderr
     assert "BrokenPipe" not in process.stderr
+
+
+def test_a_damaged_package_does_not_hide_the_others(pulsar, table, tmp_path):
+    for name in ("demo/x", "demo/y"):
+        pulsar("build", name, table)
+    digest = pulsar("ls", "--json")[1].split('"digest": "')[1][:64]
+    (tmp_path / "home/quilt_packages/pkgs/Quilt/demo/x/contents" / digest).write_text("{")
+
+    assert pulsar("ls") == (0, f"demo/x  {digest[:12]}  damaged\ndemo/y  {digest[:12]}  1 entries\n", "")
+    assert pulsar("export", "demo/x", str(tmp_path / "out"))[0] == 1

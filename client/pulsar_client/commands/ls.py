@@ -20,7 +20,11 @@ def command(owner: str | None) -> None:
         if owner is None:
             local = client.list_local()
             rows = [
-                {"package": item.package, "digest": item.digest[:12], "entries": f"{item.entries} entries"}
+                {
+                    "package": item.package,
+                    "digest": item.digest[:12],
+                    "entries": "damaged" if item.entries is None else f"{item.entries} entries",
+                }
                 for item in local
             ]
             output.show(local, lambda: format_table(rows))
