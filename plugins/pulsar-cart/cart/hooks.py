@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+import click
 from flask import Flask, current_app
 
+from cart.cli import commands
 from cart.config import archive_address, bytes_of
 from cart.services.watching import count_waiting
 from cart.sources.archive import ArchiveSource
@@ -15,7 +17,7 @@ from cart.sources.directory import DirectorySource
 from core.hookspecs import hookimpl
 from core.site import current_site
 
-__all__ = ["app_ready", "cart_sources", "register_health_checks"]
+__all__ = ["app_ready", "cart_sources", "register_commands", "register_health_checks"]
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,13 @@ def cart_sources() -> Mapping[str, Any]:
         root = current_site().instance / config["CART_DIRECTORY"]
         found["directory"] = DirectorySource(root, numbers=config["CART_DIRECTORY_SCHEME"] == "numbers")
     return found
+
+
+@hookimpl
+def register_commands(cli: click.Group) -> None:
+    """``flask cart ...``"""
+    for command in commands:
+        cli.add_command(command)
 
 
 @hookimpl

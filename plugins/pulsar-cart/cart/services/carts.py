@@ -24,7 +24,16 @@ from core.identity import Identity
 from core.jobs import enqueue
 from core.storage.rows import write_rows
 
-__all__ = ["begin_staging", "create_cart", "delete_cart", "find_cart", "get_cart", "list_carts", "restart"]
+__all__ = [
+    "begin_staging",
+    "create_cart",
+    "delete_cart",
+    "find_cart",
+    "get_cart",
+    "list_carts",
+    "remove_cart",
+    "restart",
+]
 
 TRIES: Final = 3  # to be the one who makes a cart of a uid
 STAGE: Final = "cart.stage"
@@ -190,7 +199,11 @@ def delete_cart(identity: Identity, uid: str) -> None:
     found = find_cart(identity, uid)
     if found is None:
         raise NotFound("Not Found")
-    cart_id = found.id
+    remove_cart(found.id)
+
+
+def remove_cart(cart_id: int) -> None:
+    """What :func:`delete_cart` does. The last step is for the caller to commit."""
     db.session.rollback()
     with own_transaction() as session:
         cart = session.scalar(select(Cart).where(Cart.id == cart_id).with_for_update())
