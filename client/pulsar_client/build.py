@@ -9,14 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pulsar_client import provenance
+from pulsar_client import provenance, sizes
 from pulsar_client.blobs import Blob
 from pulsar_client.errors import BuildError
 from pulsar_client.files import require_space
 from pulsar_client.handles import Handle
 from pulsar_client.ingest import Reading, hold_still, ingest_files, make_read_error
 from pulsar_client.lazy import LazyModule
-from pulsar_client.manifest import Group, Leaf, Node, add_group, add_node
+from pulsar_client.manifest import Group, Leaf, Node, add_group, add_node, list_blobs
 from pulsar_client.options import get_usual
 from pulsar_client.plan import AS_IT_IS, RAW, Item, Plan, is_build_file, make_plan
 from pulsar_client.progress import Progress
@@ -150,7 +150,10 @@ def _build(
     digest = store.put_revision(package, root)
     recipes = {_get_base_recipe(work.item.transform) for work in works if work.is_converted}
     provenance.note(store, package, digest, parent=parent, command=command, recipes=recipes)
-    size = sum(blob.size for blob in {work.blob for work in works if work.blob})
+    blobs = {work.blob.digest: work.blob.size for work in works if work.blob}
+    if list_blobs(root) == blobs.keys():  # No metadata, and nothing that came from elsewhere.
+        sizes.note(store, package, digest, blobs)
+    size = sum(blobs.values())
     result = BuildResult(package.package, digest, len(works), len(todo), size, plan.skipped)
     if receipt and all(
         work.is_settled and (not work.reading or work.reading.seen == work.item.file.seen) for work in todo

@@ -27,6 +27,7 @@ from pulsar_client.progress import Progress
 from pulsar_client.provenance import recall
 from pulsar_client.receipts import Receipt
 from pulsar_client.registry import Registry
+from pulsar_client.sizes import recall as recall_sizes
 from pulsar_client.store import Store
 
 T = TypeVar("T")
@@ -136,7 +137,9 @@ def push(
     if not (public or team or description or message) and receipt.is_current():
         return PushResult(package.package, digest, 0, 0, True, None)
     tree = store.read_tree(package, digest)
-    sizes = store.get_blob_sizes(_list_needed(store, package, digest, tree))
+    sizes = recall_sizes(store, package, digest) or store.get_blob_sizes(
+        _list_needed(store, package, digest, tree)
+    )
     plain = registry.get_capabilities().plain
     if plain:
         sent = _send_plain(store, registry, package, digest, tree, sizes, progress)

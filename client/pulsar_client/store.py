@@ -124,9 +124,13 @@ class Store:
     def read_blob(self, digest: str, size: int) -> bytes:
         """A blob small enough for memory. Of ten thousand, what Python's own files add would cost the most.
 
+        :raises NotInstalled: if it is not here (any more).
         :raises BlobDamaged: if it has another size.
         """
-        descriptor = os.open(self._get_blob_name(digest), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(self._get_blob_name(digest), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NotInstalled(f"The blob {digest[:12]} is not in the local store any more.") from None
         try:
             data = os.read(descriptor, size + 1)
         finally:
