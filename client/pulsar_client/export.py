@@ -93,7 +93,7 @@ def check_target(text: object) -> PurePosixPath:
 
     :raises StoreError: if it is absolute, has ``..`` in it, a drive, or characters no name may have.
     """
-    if not isinstance(text, str) or re.match(r"[/\\]|[A-Za-z]:", text):
+    if not isinstance(text, str) or re.match(r"[/\\]|[A-Za-z]:[/\\]", text):
         raise StoreError(f"An entry wants to be written to {text!r}, which is not below the folder; refused.")
     parts = re.split(r"[/\\]", text)
     try:

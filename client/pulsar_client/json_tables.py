@@ -187,7 +187,7 @@ class _Input(io.RawIOBase):
 def _list_lines(source: Path, transform: str, advance: Callable[[int], None]) -> Iterator[bytes]:
     if transform == "json":
         for _, text in _list_values(source, advance):
-            yield text.translate({10: " ", 13: " "}).encode() + b"\n"
+            yield text.replace("\n", " ").replace("\r", " ").encode() + b"\n"
         return
     blank = True
     for chunk in _list_chunks(source, advance):
