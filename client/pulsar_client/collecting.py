@@ -5,6 +5,7 @@ else goes when it is older than the grace: blobs, what was left half done in ``t
 Builds and installs rely on blobs that no tree names yet, so this waits until none is running.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -83,12 +84,11 @@ def _list_unfinished(store: Store) -> Iterator["os.DirEntry[str]"]:
         yield from (file for file in _list_files(folder) if TEMPORARY.fullmatch(file.name))
 
 
-def _list_files(folder: Path) -> list["os.DirEntry[str]"]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if entry.is_file(follow_symlinks=False)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+def _list_files(folder: Path) -> Iterator["os.DirEntry[str]"]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:  # One at a time: there may be millions.
+            if entry.is_file(follow_symlinks=False):
+                yield entry
 
 
 def _remove(files: list["os.DirEntry[str]"], limit: float, dry_run: bool) -> list[int]:

@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from pulsar_client import cli, settings
@@ -19,9 +20,32 @@ def test_every_environment_variable_is_documented():
     )
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
-def test_every_option_is_documented(name):
-    command = cli.cli.get_command(None, name)
-    options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
+def walk(command, typed):
+    """A command with what is typed to call it, and all below it."""
+    yield typed, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from walk(inner, f"{typed} {name}")
+
+
+CONTEXT = click.Context(cli.cli)
+ALL = {
+    typed: command
+    for name in cli.COMMANDS
+    for typed, command in walk(cli.cli.get_command(CONTEXT, name), f"pulsar {name}")
+}
+
+
+@pytest.mark.parametrize("typed", ALL)
+def test_every_option_is_documented(typed):
+    options = [
+        option for parameter in ALL[typed].params for option in parameter.opts if option.startswith("--")
+    ]
 
     assert [option for option in options if option not in TEXT] == []
+
+
+@pytest.mark.parametrize("typed", ALL)
+def test_every_help_text_has_an_example(typed):
+    """Its own, or one in that of its group."""
+    group = ALL[typed.rpartition(" ")[0]].help if typed.count(" ") > 1 else ""
+    assert f"      {typed}" in f"{ALL[typed].help}\n{group}"
