@@ -61,6 +61,14 @@ class FilePart(io.RawIOBase):
     def fileno(self) -> int:
         return self._file.fileno()
 
+    def read(self, size: int = -1) -> bytes:
+        """At most ``size`` bytes. Straight from the file: what it inherits would copy them once more."""
+        if self._left < 0:
+            return self._file.read(size)
+        piece = self._file.read(self._left if size is None or size < 0 else min(size, self._left))
+        self._left -= len(piece)
+        return piece
+
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         if self._left >= 0:
             buffer = memoryview(buffer)[: self._left]

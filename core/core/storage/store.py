@@ -149,6 +149,18 @@ class BlobStore:
             # The sweep may have moved it after we asked where it is.
             return open_place(self.backend, self._look_again(digest), start, stop)
 
+    def find_places(self, digests: Iterable[str]) -> dict[str, Place]:
+        """Where the bytes of these blobs are now, of those that are here; for :meth:`open_place`."""
+        query = select(*place_columns()).outerjoin(Blob.pack)
+        return {row[0]: make_place(*row) for row in find_among(db.session, query, Blob.digest, digests)}
+
+    def open_place(self, place: Place, start: int = 0, stop: int | None = None) -> BinaryIO:
+        """The bytes ``start`` to ``stop`` (exclusive) of a place; the caller closes it. Asks no database.
+
+        :raises NotFound: its file is not there. The sweep may have moved the blob: look for it again.
+        """
+        return open_place(self.backend, place, start, stop)
+
     def read_many(self, digests: Sequence[str]) -> Iterator[bytes]:
         """The bytes of many small blobs, in this order: looked up now, read as they are asked for.
 
@@ -156,7 +168,7 @@ class BlobStore:
 
         :raises NotFound: one is not there, or is not whole; from here, or from the iterator.
         """
-        places = self._find_places(digests)
+        places = self.find_places(digests)
         if missing := next((digest for digest in digests if digest not in places), None):
             raise NotFound.of("Blob", missing)
         return read_places(self.backend, [places[digest] for digest in digests])
@@ -203,10 +215,6 @@ class BlobStore:
                     one.discard()
             if batch.pack is not None and not is_packed:
                 batch.pack.discard()
-
-    def _find_places(self, digests: Iterable[str]) -> dict[str, Place]:
-        query = select(*place_columns()).outerjoin(Blob.pack)
-        return {row[0]: make_place(*row) for row in find_among(db.session, query, Blob.digest, digests)}
 
     def _look_again(self, digest: str) -> Place:
         """Where the blob is by now, whatever the present transaction still sees."""

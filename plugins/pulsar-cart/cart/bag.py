@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from cart.bundle import Entries, Extra, Pieces
+from cart.bundle import Entries, Extra, Pieces, Read
 from cart.table import Table
 
 __all__ = ["make_bag"]
@@ -16,9 +16,7 @@ _DECLARATION = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 _FOLDER = b"data/"
 
 
-def make_bag(
-    table: Table, read: Callable[[int, int, int], Pieces], top: str, *, uid: str, ready_at: datetime
-) -> Entries:
+def make_bag(table: Table, read: Read, top: str, *, uid: str, ready_at: datetime) -> Entries:
     """The files of a bag. The table must be complete.
 
     The manifest is never held: its length is found by writing it once, and a part of it by writing it again.

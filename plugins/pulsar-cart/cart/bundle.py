@@ -1,4 +1,4 @@
-"""A tar or a zip of the files of a cart, composed while it is sent; any part as cheaply as the beginning.
+"""The files of a cart as one, composed while it is sent; any part as cheaply as the beginning. A tar first.
 
 The same table and the same name give the same bytes, always: nothing is kept on disk for a download, and a
 broken one goes on where it stopped. The length is known before a byte is read. No framework, no database.
@@ -8,26 +8,34 @@ of at most one file, then zeros. Where each part begins follows from running sum
 part is a search by halves.
 """
 
-import time
 from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from functools import cached_property, lru_cache
 from itertools import accumulate, chain
-from struct import Struct
 from typing import Final, NamedTuple
 
-from cart.table import BLOCK, USTAR_MTIME, USTAR_ROOM, USTAR_SIZE, ZIP_SIZE, Odd, Table, ustar_room
+from cart.table import BLOCK, USTAR_MTIME, USTAR_ROOM, USTAR_SIZE, Odd, Table, ustar_room
 
-__all__ = ["PIECE_BYTES", "BrokenBundle", "Bundle", "Entries", "Extra", "Part", "Pieces", "Tar", "Zip"]
+__all__ = [
+    "PIECE_BYTES",
+    "BrokenBundle",
+    "Bundle",
+    "Entries",
+    "Extra",
+    "Part",
+    "Pieces",
+    "Read",
+    "Tar",
+]
 
 # What is handed to the server at once. Less costs calls, more costs memory and brings nothing.
 PIECE_BYTES: Final = 256 * 2**10
 _ZEROS: Final = bytes(12 * 2**10)  # the most that a part ends with: two blocks, then up to twenty
 
 Pieces = Generator[bytes, None, None]
+Read = Callable[[int, int, int], Iterable[bytes]]
 
 
 class BrokenBundle(Exception):
@@ -67,7 +75,8 @@ class Entries:
     """The files of a bundle in byte order of their names: those of a table, and extra ones around them.
 
     :param read: gives the bytes ``start`` to ``stop`` (exclusive) of a member of the table, by its index.
-        It ends the bundle with whatever it raises. It is closed when nobody wants the rest.
+        It ends the bundle with whatever it raises. What it returns is closed, if it can be, when nobody
+        wants the rest.
     :param top: the first segment of every name.
     :param folder: what comes between it and the paths of the table, with its slash.
     :param before: extra files whose names are smaller than ``folder``; in order.
@@ -77,7 +86,7 @@ class Entries:
     def __init__(
         self,
         table: Table,
-        read: Callable[[int, int, int], Pieces],
+        read: Read,
         top: str,
         folder: bytes = b"",
         before: Sequence[Extra] = (),
@@ -152,16 +161,20 @@ class Entries:
         """
         left = stop - start
         member = index - self._before
+        source: Iterable[bytes]
         if 0 <= member < len(self._table):
             source = self._read(member, start, stop)
         else:
             source = self._extras[self._count(index)[1]].read(start, stop)
-        with closing(source):
+        try:
             for piece in source:
                 left -= len(piece)
                 if left < 0:
                     break
                 yield piece
+        finally:
+            if close := getattr(source, "close", None):
+                close()
         if left:
             said = "fewer" if left > 0 else "more"
             raise BrokenBundle(f"{next(self.iterate(index)).name!r} has {said} bytes than were promised")
@@ -376,114 +389,3 @@ class _PaxBytes(dict[int, int]):
 def _record_bytes(rest: int) -> int:
     """Bytes of a record that begins with this very number, of which ``rest`` stand behind it."""
     return rest + len(str(rest + len(str(rest))))
-
-
-_LOCAL: Final = Struct("<IHHHHHIIIHH")
-_CENTRAL: Final = Struct("<IHHHHHHIIIHHHHHII")
-_END_OF_CENTRAL: Final = Struct("<IHHHHIIH")
-_ZIP64_END: Final = Struct("<IQHHIIQQQQ")
-_ZIP64_LOCATOR: Final = Struct("<IIQI")
-_TIME: Final = Struct("<HHBi")  # extra field 0x5455: seconds since 1970, where DOS has local time
-_SIZES: Final = Struct("<HHQQ")  # extra field 1: sizes over 4 GiB
-_LOCAL_BYTES: Final = _LOCAL.size + _TIME.size
-_CENTRAL_BYTES: Final = _CENTRAL.size + _TIME.size
-_UNIX: Final = 3 << 8  # made by
-_REGULAR: Final = 0o100644 << 16  # the mode of a file, where Unix keeps it
-_UTF8: Final = 1 << 11
-_MANY: Final = 2**16 - 1  # entries, exclusive; in a zip without ZIP64
-
-
-class Zip(Bundle):
-    """A zip of stored files (APPNOTE.TXT 6.3), ZIP64 where it must be.
-
-    Every CRC-32 is known beforehand, so nothing follows the bytes of a file and ranges are as exact as in a
-    tar. The table must be complete.
-    """
-
-    suffix = ".zip"
-
-    def __init__(self, entries: Entries) -> None:
-        super().__init__(entries)
-        self._files = len(entries)
-        self._count = 2 * self._files + 1
-        self._big = array("Q", (one.number for one in entries.odd() if one.size >= ZIP_SIZE))
-        self._directory = self._offset(self._files)
-        # From this file on, the beginning is beyond 4 GiB.
-        self._far = bisect_left(range(self._files), ZIP_SIZE, key=self._offset)
-        self.total = self._offset(self._count - 1) + len(self._end)
-
-    def _offset(self, number: int) -> int:
-        if number == self._count:
-            return self.total
-        index = number if number <= self._files else number - self._files
-        names, big = self._entries.names_before(index), bisect_left(self._big, index)
-        if number <= self._files:
-            return self._entries.sizes_before(index) + names + index * _LOCAL_BYTES + big * _SIZES.size
-        big_and_near = min(big, bisect_left(self._big, self._far))
-        zip64 = big_and_near * 20 + (big - big_and_near) * 16 + max(0, index - self._far) * 12
-        return self._directory + names + index * _CENTRAL_BYTES + zip64
-
-    def _parts(self, first: int) -> Iterator[Part]:
-        if first < self._files:
-            for number, entry in enumerate(self._entries.iterate(first), first):
-                yield Part(_zip_head(entry), number, entry.size)
-        index = max(0, first - self._files)
-        offset = self._offset(index)
-        for entry in self._entries.iterate(index):
-            yield Part(_zip_central(entry, offset))
-            offset += _LOCAL_BYTES + len(entry.prefix) + len(entry.path) + entry.size
-            offset += _SIZES.size if entry.size >= ZIP_SIZE else 0
-        yield Part(self._end)
-
-    @cached_property
-    def _end(self) -> bytes:
-        """What follows the central directory."""
-        count, start, stop = self._files, self._directory, self._offset(self._count - 1)
-        size = stop - start
-        zip64 = b""
-        if count >= _MANY or start >= ZIP_SIZE or size >= ZIP_SIZE:
-            zip64 = _ZIP64_END.pack(
-                0x06064B50, _ZIP64_END.size - 12, _UNIX | 45, 45, 0, 0, count, count, size, start
-            ) + _ZIP64_LOCATOR.pack(0x07064B50, 0, stop, 1)
-        few = min(count, _MANY)
-        return zip64 + _END_OF_CENTRAL.pack(
-            0x06054B50, 0, 0, few, few, min(size, ZIP_SIZE), min(start, ZIP_SIZE), 0
-        )
-
-
-def _zip_head(entry: Entry) -> bytes:
-    name = entry.name
-    is_big = entry.size >= ZIP_SIZE
-    size = ZIP_SIZE if is_big else entry.size
-    extra = _zip_time(entry.mtime) + (_SIZES.pack(1, 16, entry.size, entry.size) if is_big else b"")
-    fields = (45 if is_big else 20, _flags(name), 0, *_dos_time(entry.mtime), entry.crc32, size, size)
-    return _LOCAL.pack(0x04034B50, *fields, len(name), len(extra)) + name + extra
-
-
-def _zip_central(entry: Entry, offset: int) -> bytes:
-    name, extra = entry.name, _zip_time(entry.mtime)
-    size, version = entry.size, 20
-    if size >= ZIP_SIZE or offset >= ZIP_SIZE:
-        version = 45
-        beyond = [size] * 2 * (size >= ZIP_SIZE) + [offset] * (offset >= ZIP_SIZE)
-        extra += Struct(f"<HH{len(beyond)}Q").pack(1, 8 * len(beyond), *beyond)
-        size, offset = min(size, ZIP_SIZE), min(offset, ZIP_SIZE)
-    common = (version, _flags(name), 0, *_dos_time(entry.mtime), entry.crc32, size, size)
-    rest = (len(name), len(extra), 0, 0, 0, _REGULAR, offset)
-    return _CENTRAL.pack(0x02014B50, _UNIX | version, *common, *rest) + name + extra
-
-
-def _flags(name: bytes) -> int:
-    return 0 if name.isascii() else _UTF8
-
-
-def _zip_time(mtime: int) -> bytes:
-    """The time as Unix keeps it in a zip; what it cannot hold becomes its first or last second."""
-    return _TIME.pack(0x5455, 5, 1, min(max(mtime, -(2**31)), 2**31 - 1))
-
-
-@lru_cache(1024)
-def _dos_time(mtime: int) -> tuple[int, int]:
-    """Time and date of DOS in UTC, from 1980 to 2107, in steps of two seconds."""
-    year, month, day, hour, minute, second, *_ = time.gmtime(min(max(mtime, 315532800), 4354819198))
-    return hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day

@@ -3,12 +3,13 @@
 import hashlib
 from base64 import b64encode
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from cart.models import Cart, Entry
 from cart.services import transfers
 from core import storage
 from core.db import db
+from core.storage.models import Blob
 
 
 class Person:
@@ -49,8 +50,8 @@ class Person:
         assert answer.status_code == 200, answer.text
         return answer.json
 
-    def get(self, uid, **query):
-        return self.client.get(f"/cart/{uid}", query_string=query)
+    def get(self, uid, headers=None, **query):
+        return self.client.get(f"/cart/{uid}", query_string=query, headers=headers)
 
     def delete(self, uid):
         return self.client.delete(f"/cart/{uid}")
@@ -82,3 +83,11 @@ def content(uid, path):
     )
     with storage.store().open(digest) as stream:
         return stream.read()
+
+
+def stored_bytes():
+    """Bytes of files; those of the tables of carts do not count."""
+    db.session.rollback()
+    tables = select(Cart.table_digest).where(Cart.table_digest.is_not(None))
+    query = select(func.coalesce(func.sum(Blob.size), 0)).where(Blob.digest.not_in(tables))
+    return int(db.session.scalar(query))

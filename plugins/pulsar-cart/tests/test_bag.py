@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cart.bag import make_bag
-from cart.bundle import Tar, Zip
+from cart.bundle import Tar
+from cart.zipped import Zip
 
 READY = datetime(2026, 11, 21, 18, 30, tzinfo=UTC)
 TREE = {"a/b.txt": b"one", "100%\r\n": b"two", "caf\u00e9": b"", "z" * 120: b"x" * 3000}

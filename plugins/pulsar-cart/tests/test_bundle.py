@@ -14,8 +14,9 @@ from bundle_kit import MTIME, Files, cheap, member, table_of, zeros
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cart.bundle import PIECE_BYTES, BrokenBundle, Entries, Tar, Zip
+from cart.bundle import PIECE_BYTES, BrokenBundle, Entries, Tar
 from cart.paths import BadPath, clean_path, find_clashes
+from cart.zipped import Zip
 
 segments = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=60)
 ODD_NAMES = [

@@ -1,16 +1,15 @@
 """Who gets space, who makes room, and who must not."""
 
 import pytest
-from cart_kit import READY, entry
-from sqlalchemy import func, select, update
+from cart_kit import READY, entry, stored_bytes
+from sqlalchemy import select, update
 
 from cart.models import Cart, Entry
 from cart.services import carts, space
 from core import storage
-from core.db import db, now, own_transaction
+from core.db import now, own_transaction
 from core.errors import NoSpace, Unavailable
 from core.jobs.run import run_next
-from core.storage.models import Blob
 
 SIZE = 100_000
 
@@ -25,11 +24,6 @@ def files(archive):
         return entry(data[:size], name)
 
     return make
-
-
-def stored():
-    db.session.rollback()
-    return int(db.session.scalar(select(func.coalesce(func.sum(Blob.size), 0))))
 
 
 def test_a_cart_that_is_larger_than_everything_fails_at_once_and_evicts_nobody(ann, files, settings, work):
@@ -58,7 +52,7 @@ def test_the_cart_that_was_not_used_for_longest_makes_room(ann, files, settings,
         "two": 404,
         "three": 204,
     }
-    assert stored() == 3 * SIZE
+    assert stored_bytes() == 3 * SIZE
 
 
 def test_what_two_carts_share_is_not_room(ann, files, settings, work):
@@ -70,7 +64,7 @@ def test_what_two_carts_share_is_not_room(ann, files, settings, work):
     work()
     assert ann.state("three") == READY
     assert ann.state("two")[0] == 404
-    assert stored() <= 2 * SIZE
+    assert stored_bytes() <= 2 * SIZE
 
 
 def test_two_carts_that_fit_only_one_by_one_do_not_both_begin(ann, files, settings):
@@ -126,7 +120,7 @@ def test_a_disk_that_fills_up_fails_the_cart_and_leaves_nothing_behind(ann, file
     ann.makes("one", files("a"))
     work()
     assert ann.state("one") == (500, "error", "Not enough space to download file")
-    assert stored() == 0
+    assert stored_bytes() == 0
     assert list((backend.root / "tmp").iterdir()) == []
 
 
@@ -163,7 +157,7 @@ def test_replacing_a_cart_frees_what_only_the_old_one_had(ann, files, work):
     ann.makes("u", files("b"), files("c"))
     work()
     assert ann.state("u") == READY
-    assert stored() == 2 * SIZE
+    assert stored_bytes() == 2 * SIZE
 
 
 def test_a_cart_that_failed_for_space_is_made_when_there_is_some(ann, files, settings, work, app):

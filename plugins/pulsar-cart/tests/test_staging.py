@@ -2,7 +2,7 @@
 
 import threading
 
-from cart_kit import LARGE, READY, SMALL, content, entry
+from cart_kit import LARGE, READY, SMALL, content, entry, stored_bytes
 from sqlalchemy import func, select
 
 from cart.models import Cart, File, Slot
@@ -10,12 +10,7 @@ from cart.services.staging import Staging
 from core import storage
 from core.db import db, now
 from core.jobs.run import run_next
-from core.storage.models import Blob, Pack
-
-
-def stored_bytes():
-    db.session.rollback()
-    return int(db.session.scalar(select(func.coalesce(func.sum(Blob.size), 0))))
+from core.storage.models import Pack
 
 
 def files_on_disk():

@@ -39,7 +39,10 @@ def open_local(source: LocalSource, identifier: str, size: int, mtime: int) -> B
     :raises NotFound: it is not there any more, or has changed.
     """
     try:
-        file = open(source.local_path(identifier), "rb", buffering=0)  # noqa: SIM115 - the caller closes
+        if opener := getattr(source, "open", None):
+            file = opener(identifier)
+        else:
+            file = open(source.local_path(identifier), "rb", buffering=0)  # noqa: SIM115 - the caller closes
     except OSError:
         raise NotFound("not available") from None
     status = os.fstat(file.fileno())

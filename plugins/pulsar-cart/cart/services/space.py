@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from flask import current_app
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from cart.events import CartEvents
@@ -129,9 +129,10 @@ def _victim(session: Session, cart_id: int, need: int) -> Cart:
 
 
 def list_fetched(session: Session, cart_id: int) -> Sequence[str]:
-    """Digests of what was fetched for the cart, or would have been had it not been here."""
+    """Digests of what was fetched for the cart, or would have been had it not been here, and of its table."""
     query = select(Entry.digest).join(File, File.digest == Entry.digest).where(Entry.cart_id == cart_id)
-    return [digest for digest in session.scalars(query.distinct()) if digest is not None]
+    table = session.scalar(select(Cart.table_digest).where(Cart.id == cart_id))
+    return [digest for digest in (*session.scalars(query.distinct()), table) if digest is not None]
 
 
 def retire(session: Session, cart: Cart, *, evicted: bool = False) -> Sequence[str]:
@@ -155,7 +156,8 @@ def target_of(cart: Cart) -> str:
 
 
 def drop_entries(session: Session, cart_id: int) -> None:
-    """Delete the files of a cart, and give up what it was fetching."""
+    """Delete the files of a cart and its table, and give up what it was fetching."""
+    session.execute(update(Cart).where(Cart.id == cart_id).values(table_digest=None))
     session.execute(delete(Entry).where(Entry.cart_id == cart_id), execution_options=_QUIET)
     fetching = delete(File).where(File.cart_id == cart_id, File.until.is_not(None))
     session.execute(fetching, execution_options=_QUIET)

@@ -57,7 +57,11 @@ class Source(Protocol):
 
 
 class LocalSource(Source, Protocol):
-    """A source of files on a disk of this machine. They are never copied."""
+    """A source of files on a disk of this machine. They are never copied.
+
+    It may also have ``open(identifier)``, which gives the open file, unbuffered, and raises as ``local_path``
+    does; a download asks for one file after the other, and each look at a folder costs it as much as a read.
+    """
 
     def local_path(self, identifier: str) -> Path:
         """Where the file is.

@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, cast
 
 from core.errors import NotFound
 from core.identity import Identity
@@ -42,6 +42,7 @@ class DirectorySource:
     def __init__(self, root: Path, *, numbers: bool = False) -> None:
         self.root = root
         self.numbers = numbers
+        self._real: str | None = None
 
     def resolve(
         self, wanted: Sequence[Mapping[str, Any]], identity: Identity
@@ -54,6 +55,30 @@ class DirectorySource:
 
     def local_path(self, identifier: str) -> Path:
         return Path(self._find(identifier, os.path.realpath(self.root))[0])
+
+    def open(self, identifier: str) -> BinaryIO:
+        """The file, opened; raises as :meth:`local_path` does.
+
+        Where it is, the system says of the open file, so that nothing can be changed in between; and that
+        costs a fifth of looking at each folder on the way.
+        """
+        if self._real is None:
+            self._real = os.path.realpath(self.root).rstrip("/") + "/"
+        try:
+            relative = numbered_path(identifier) if self.numbers else identifier
+            # A pipe would wait for somebody who writes.
+            descriptor = os.open(self._real + relative, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (ValueError, OSError):
+            raise NotFound from None
+        file = open(descriptor, "rb", buffering=0)  # noqa: SIM115 - the caller closes
+        try:
+            found = os.readlink(f"/proc/self/fd/{descriptor}")
+        except OSError:  # no Linux
+            found = os.path.realpath(self._real + relative)
+        if not found.startswith(self._real) or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            file.close()
+            raise NotFound
+        return cast(BinaryIO, file)
 
     def _resolve(self, identifier: str, real: str) -> Iterable[Mapping[str, Any]] | str:
         try:

@@ -1,6 +1,5 @@
 """``/cart``: the protocol of Pacifica's cart daemon, and what we add to it. Its quirks live here alone."""
 
-import re
 import threading
 import time
 from typing import Any, Final
@@ -9,33 +8,26 @@ from flask import Response, current_app
 from marshmallow import Schema, fields, validate
 
 from cart.document import BadDocument, parse
-from cart.errors import BadCart, format_error, state_headers
+from cart.errors import BadCart, state_headers
 from cart.permissions import CartPermissions as P
+from cart.routes.callers import caller, check_uid
+from cart.routes.downloads import BundleQuery, content_length
 from cart.services import carts, showing
 from cart.services.resolving import resolve
 from core.blueprint import Blueprint
-from core.errors import BadJSON, BadRequest, TooLarge
-from core.identity import Identity, current_identity
+from core.errors import BadJSON, TooLarge
+from core.identity import current_identity
 from core.requests import public, query, read_json, returns
 from core.responses import add_page_headers, json_response
 
 __all__ = ["bp"]
 
 ALIVE: Final = "Pacifica Cartd Interface Up and Running"
-UID: Final = re.compile(r"[A-Za-z0-9._~-]{1,255}", re.ASCII)
 # What a client that polls may rely on: 204 is said of nothing but these two, or it would stop polling.
 STATUS: Final = {"waiting": 202, "staging": 204, "ready": 204, "error": 500}
 LOOK: Final = 0.5  # s between two looks for a caller who waits
 
-bp = Blueprint(
-    "cart",
-    __name__,
-    envelope=False,
-    error_formatter=format_error,
-    auth_schemes=("token", "bearer", "basic"),
-    max_body_bytes="CART_MAX_BODY_BYTES",
-    rate_limits="CART_RATE_LIMIT",
-)
+bp = Blueprint("carts", __name__)
 
 _DOCUMENT: Final = {
     "type": "object",
@@ -73,23 +65,6 @@ class WaitQuery(Schema):
     wait = fields.Float(load_default=0.0, allow_nan=False, validate=validate.Range(0, 60))
 
 
-def _caller(permission: str) -> Identity:
-    """The caller, who may do this.
-
-    :raises PulsarError: otherwise; without credentials that is asked for only where the site wants them.
-    """
-    identity = current_identity()
-    if identity.authenticated or not current_app.config["CART_ANONYMOUS"]:
-        identity.require(permission)
-    return identity
-
-
-def _check(uid: str) -> str:
-    if not UID.fullmatch(uid):
-        raise BadRequest("A cart's id has 1 to 255 letters, digits and characters of ._~-")
-    return uid
-
-
 @bp.get("/")
 @public
 @query(PageQuery())
@@ -112,11 +87,11 @@ def create_cart(uid: str) -> Response:
 
     The body is JSON whatever its Content-Type: `{"fileids": [{"id", "path", "hashtype", "hashsum"}, ...]}`.
     """
-    identity = _caller(P.CREATE)
+    identity = caller(P.CREATE)
     config = current_app.config
     try:
         document = parse(
-            _read(_check(uid)),
+            _read(check_uid(uid)),
             default_source=config["CART_DEFAULT_SOURCE"],
             bundle=config["CART_BUNDLE"],
             max_entries=config["CART_MAX_ENTRIES"],
@@ -142,16 +117,20 @@ def _read(_uid: str) -> Any:
 # Flask would answer HEAD by the view for GET, which composes the tar.
 @bp.route("/<uid>", methods=["HEAD"])
 @public
+@query(BundleQuery())
 @returns(202, None, "`X-Pacifica-Status: waiting`")
 @returns(204, None, "`X-Pacifica-Status: staging` or `ready`")
 @returns(500, None, "`X-Pacifica-Status: error`; the reason is in `X-Pacifica-Message`")
-def head_cart(uid: str) -> Response:
+def head_cart(uid: str, args: dict[str, Any]) -> Response:
     """The state of a cart, in headers."""
-    cart = carts.get_cart(_caller(P.READ), _check(uid))
+    identity = caller(P.READ)
+    cart = carts.get_cart(identity, check_uid(uid))
     headers = state_headers(cart.state, cart.message if cart.state == "error" else "")
     headers["X-Pulsar-Cart-Files"] = f"{cart.files_done}/{cart.files}"
     headers["X-Pulsar-Cart-Bytes"] = f"{cart.bytes_done}/{cart.bytes}"
     headers["Cache-Control"] = "no-store"
+    if length := content_length(cart, identity, args):
+        headers["X-Content-Length"] = str(length)
     answer = Response(status=STATUS[cart.state], headers=headers)
     del answer.headers["Content-Type"]
     return answer
@@ -162,7 +141,7 @@ def head_cart(uid: str) -> Response:
 @returns(200, {"type": "object"}, "It is gone, and its space is free.")
 def delete_cart(uid: str) -> Response:
     """Delete a cart in any state, and stop all work for it."""
-    carts.delete_cart(_caller(P.DELETE), _check(uid))
+    carts.delete_cart(caller(P.DELETE), check_uid(uid))
     return json_response({"message": "Cart Deleted Successfully"})
 
 
@@ -173,9 +152,9 @@ def delete_cart(uid: str) -> Response:
 def get_status(uid: str, args: dict[str, Any]) -> Response:
     """The state of a cart as JSON. With `?wait=30` the answer may take so many seconds: it comes when the
     state changes, at once where it cannot change any more."""
-    identity = _caller(P.READ)
+    identity = caller(P.READ)
     end = time.monotonic() + args["wait"]
-    shown = showing.describe(identity, _check(uid))
+    shown = showing.describe(identity, check_uid(uid))
     if args["wait"] and _waiting.acquire(blocking=False):
         try:
             state = shown["state"]
@@ -203,8 +182,8 @@ class ManifestQuery(Schema):
 @returns(200, {"type": "string"}, "A line for each file.")
 def get_manifest(uid: str, args: dict[str, Any]) -> Response:
     """The files of a cart that is ready: lines of JSON, or `?format=sha256sum` for `sha256sum -c`."""
-    identity = _caller(P.READ)
-    cart = showing.get_ready(identity, _check(uid))
+    identity = caller(P.READ)
+    cart = showing.get_ready(identity, check_uid(uid))
     if args["format"] == "json":
         return Response(showing.iter_json(cart), mimetype="application/x-ndjson")
     return Response(showing.iter_sums(cart), mimetype="text/plain")
