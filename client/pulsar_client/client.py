@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -280,9 +280,12 @@ class Client:
         digest: str | None = None,
         tag: str | None = None,
         version: str | None = None,
+        where: Mapping[str, str] | None = None,
     ) -> "InstallResult":
         """Fetch a revision from the site: ``latest``, another ``tag``, a ``version``, or a (shortened)
         ``digest``.
+
+        :param where: fetch the data of those entries only whose metadata have these values, by key.
         """
         return installing.install(
             self.store,
@@ -291,6 +294,7 @@ class Client:
             digest=digest,
             tag=tag,
             version=version,
+            where=where,
             progress=self._progress,
         )
 

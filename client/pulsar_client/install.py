@@ -6,13 +6,14 @@ Interrupted, it goes on where it was: finished blobs are kept, large ones contin
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
+from pulsar_client import filtering
 from pulsar_client.errors import ConnectionFailed, DigestMismatch, NotFound, ProtocolError
 from pulsar_client.files import hold_part, require_space
 from pulsar_client.handles import Handle
@@ -46,12 +47,16 @@ def install(
     digest: str | None,
     tag: str | None,
     version: str | None = None,
+    where: Mapping[str, str] | None = None,
     progress: Progress,
 ) -> InstallResult:
     """Fetch a revision (by default ``latest``) and make it the local ``latest``.
 
     :param package: with a path, only that part's blobs are fetched; the tree is always whole.
     :param digest: a top digest, or its first 6 or more characters.
+    :param where: fetch the data of those entries only whose metadata say this; see
+        :func:`pulsar_client.filtering.choose_blobs`.
+    :raises NotFound: if there is no such revision or part, or no entry of which ``where`` is true.
     :raises DigestMismatch: if the site sends something else than it promised; nothing becomes visible then.
     :raises NotEnoughSpace: before anything is fetched.
     """
@@ -59,14 +64,31 @@ def install(
     remote = registry.get_package(package, wanted)
     check_tree(remote, wanted)
     needed = _list_needed(remote, package)
+    before = 0, 0
+    if where:
+        metadata = needed & list_blobs(remote.root, metadata_only=True)
+        before = _fetch_missing(store, registry, remote, metadata, progress)
+        chosen = filtering.choose_blobs(store, remote.root, package.path, where)
+        if not chosen:
+            wish = ", ".join(f"{key}={value}" for key, value in where.items())
+            raise NotFound(f"Of no entry of {package} the metadata say {wish}.", status=404)
+        needed = metadata | chosen
+    after = _fetch_missing(store, registry, remote, needed, progress)
+    store.put_revision(package, remote.root)
+    return InstallResult(package.package, wanted, before[0] + after[0], before[1] + after[1])
+
+
+def _fetch_missing(
+    store: Store, registry: Registry, remote: Remote, needed: Iterable[str], progress: Progress
+) -> tuple[int, int]:
+    """Fetch what of ``needed`` is not here; how many blobs and bytes that was."""
     missing = {blob: remote.sizes[blob] for blob in needed if store.find_blob_size(blob) is None}
     total = sum(missing.values())
     require_space(store.root, total)
     if missing:
         progress.start("install", total)
         fetch(store, registry, remote, missing, progress.advance)
-    store.put_revision(package, remote.root)
-    return InstallResult(package.package, wanted, len(missing), total)
+    return len(missing), total
 
 
 def check_tree(remote: Remote, digest: str) -> None:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pulsar_client.errors import BuildError, ConfigurationError
 from pulsar_client.handles import parse_handle
@@ -19,7 +20,7 @@ class Requirement:
     """A package, or a part of one, and which revision of it; none means ``latest``."""
 
     package: str  # owner/name/sub/path
-    revision: dict[str, str] = field(default_factory=dict)  # one of digest, tag, version
+    revision: dict[str, Any] = field(default_factory=dict)  # one of digest, tag, version, with its text
 
 
 def parse_requirement(text: str) -> Requirement:
