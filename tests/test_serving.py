@@ -9,6 +9,7 @@ import stat
 import sys
 import time
 from contextlib import suppress
+from http.client import IncompleteRead
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -33,6 +34,25 @@ def wait(task, *, folder):
         task.progress(0, 1)
         threading.Event().wait(0.05)
     return "seen"
+"""
+# A plugin whose answer breaks while it is sent.
+ROUTES = """
+from flask import Response
+
+from core.blueprint import Blueprint
+from core.requests import public
+
+bp = Blueprint("breaker", __name__, envelope=False)
+
+
+@bp.get("")
+@public
+def begin():
+    def pieces():
+        yield b"a beginning"
+        raise LookupError("no more of it")
+
+    return Response(pieces())
 """
 ENQUEUE = """
 import sys
@@ -212,3 +232,20 @@ def test_the_web_processes_count_together_and_believe_no_header_of_a_caller(star
     assert "address='127.0.0.1'" in site.printed
     assert "192.0.2." not in site.printed
     assert status_of(f"{site.url}/health")[0] == 200
+
+
+def test_an_answer_that_breaks_is_cut_for_its_reader_and_explained_in_the_log(
+    start_site, wait_until, tmp_path
+):
+    package = tmp_path / "lib" / "probes" / "breaker"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "routes.py").write_text(ROUTES)
+    site = start_site(PYTHONPATH=str(tmp_path / "lib"), PULSAR_PLUGINS='["probes.breaker"]')
+
+    with pytest.raises(IncompleteRead), urlopen(f"{site.url}/breaker", timeout=10) as answer:
+        answer.read()
+
+    wait_until(lambda: "LookupError: no more of it" in site.printed)
+    assert "ERROR   gunicorn.error: Error handling request" in site.printed
+    assert "Logging error" not in site.printed

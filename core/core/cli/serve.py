@@ -19,6 +19,7 @@ from urllib.request import urlopen
 import click
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger as GunicornLogger
 from sqlalchemy import select
 
 from core import listeners
@@ -165,6 +166,15 @@ class _Web(BaseApplication):  # type: ignore[misc]
         return self.app
 
 
+class _Log(GunicornLogger):  # type: ignore[misc] # gunicorn has no types
+    """What gunicorn has to say goes where the site's own lines go, and looks like them."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
 def answer_requests(app: Flask, bind: str) -> None:
     """Run the web server until a signal ends it; gunicorn writes no access log, for the site has its own."""
     options = {
@@ -175,6 +185,7 @@ def answer_requests(app: Flask, bind: str) -> None:
         "keepalive": KEEP_ALIVE,
         "graceful_timeout": GRACE,
         "loglevel": "warning",
+        "logger_class": _Log,
         "forwarded_allow_ips": "",  # by itself it believes this machine; TRUSTED_PROXIES says whom
     }
     _Web(app, options).run()

@@ -4,7 +4,7 @@ import threading
 import time
 from typing import Any, Final
 
-from flask import Response, current_app
+from flask import Response, current_app, stream_with_context
 from marshmallow import Schema, fields, validate
 
 from cart.document import BadDocument, parse
@@ -183,7 +183,7 @@ class ManifestQuery(Schema):
 def get_manifest(uid: str, args: dict[str, Any]) -> Response:
     """The files of a cart that is ready: lines of JSON, or `?format=sha256sum` for `sha256sum -c`."""
     identity = caller(P.READ)
-    cart = showing.get_ready(identity, check_uid(uid))
+    cart_id = showing.get_ready(identity, check_uid(uid)).id
     if args["format"] == "json":
-        return Response(showing.iter_json(cart), mimetype="application/x-ndjson")
-    return Response(showing.iter_sums(cart), mimetype="text/plain")
+        return Response(stream_with_context(showing.iter_json(cart_id)), mimetype="application/x-ndjson")
+    return Response(stream_with_context(showing.iter_sums(cart_id)), mimetype="text/plain")

@@ -99,13 +99,13 @@ def _iter_entries(query: Any, cart_id: int) -> Iterator[Any]:
         last = rows[-1].position
 
 
-def iter_json(cart: Cart) -> Iterator[str]:
+def iter_json(cart_id: int) -> Iterator[str]:
     """A line of JSON for each file."""
     columns = select(
         Entry.position, Entry.path, Entry.source, Entry.source_id, Entry.hashtype, Entry.hashsum, Entry.size,
         Entry.mtime, Entry.digest,
     )  # fmt: skip
-    for row in _iter_entries(columns, cart.id):
+    for row in _iter_entries(columns, cart_id):
         line: Mapping[str, Any] = {
             "path": row.path,
             "source": row.source,
@@ -120,10 +120,10 @@ def iter_json(cart: Cart) -> Iterator[str]:
         yield json.dumps(line) + "\n"
 
 
-def iter_sums(cart: Cart) -> Iterator[str]:
+def iter_sums(cart_id: int) -> Iterator[str]:
     """Lines for ``sha256sum -c``; files of which the SHA-256 is not known are left out, with a comment."""
     columns = select(Entry.position, Entry.path, Entry.hashtype, Entry.hashsum, Entry.digest)
-    for row in _iter_entries(columns, cart.id):
+    for row in _iter_entries(columns, cart_id):
         digest = row.digest or (row.hashsum if row.hashtype == "sha256" else "")
         path = row.path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
         if digest:
