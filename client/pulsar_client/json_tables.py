@@ -199,7 +199,8 @@ def _list_lines(source: Path, transform: str, advance: Callable[[int], None]) ->
 def _list_records(source: Path, transform: str) -> Iterator[tuple[int, str]]:
     """The line that each record begins in, counted from 1, and its text."""
     if transform == "json":
-        yield from _list_values(source, _ignore)
+        for reader, text in _list_values(source, _ignore):
+            yield reader.get_line(), text
         return
     with source.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
         for line, text in enumerate(file, start=1):
@@ -222,14 +223,14 @@ def _list_chunks(source: Path, advance: Callable[[int], None]) -> Iterator[str]:
                 return
 
 
-def _list_values(source: Path, advance: Callable[[int], None]) -> Iterator[tuple[int, str]]:
-    """The values of a list, or values one after the other, each with the line that it begins in."""
+def _list_values(source: Path, advance: Callable[[int], None]) -> "Iterator[tuple[_Values, str]]":
+    """The values of a list, or values one after the other; the reader knows where each began."""
     reader = _Values(source, _list_chunks(source, advance))
     in_list = reader.peek() == "["
     if in_list:
         reader.skip()
     while (character := reader.peek()) and character != "]":
-        yield reader.line, reader.take()
+        yield reader, reader.take()
         if in_list and reader.peek() == ",":
             reader.skip()
             if reader.peek() == "]":
@@ -250,20 +251,21 @@ class _Values:
     def __init__(self, source: Path, chunks: Iterator[str]) -> None:
         self._source, self._chunks = source, chunks
         self._text, self._at = "", 0
-        self.line = 1
+        self._start = 0  # of the value that was taken last
+        self._lines = 0  # that ended before the text
 
     def peek(self) -> str:
         """The next character that is not blank; empty at the end."""
         while True:
-            end = _BLANK.match(self._text, self._at).end()  # type: ignore[union-attr]  # It always matches.
-            self._move(end)
-            if self._at < len(self._text):
-                return self._text[self._at]
-            if not self._more():
+            character = self._text[self._at : self._at + 1]
+            if character and character not in " \t\r\n":
+                return character
+            self._at = _BLANK.match(self._text, self._at).end()  # type: ignore[union-attr]  # It always matches.
+            if self._at == len(self._text) and not self._more():
                 return ""
 
     def skip(self) -> None:
-        self._move(self._at + 1)
+        self._at += 1
 
     def take(self) -> str:
         """The text of the value that begins here."""
@@ -272,9 +274,8 @@ class _Values:
                 _, end = _DECODER.raw_decode(self._text, self._at)
                 # A number may go on in the next piece; nothing else can.
                 if end < len(self._text) or not self._more():
-                    text = self._text[self._at : end]
-                    self._move(end)
-                    return text
+                    self._start, self._at = self._at, end
+                    return self._text[self._start : end]
             except RecursionError as error:
                 raise self.fail("this is nested too deeply") from error
             except ValueError as error:
@@ -285,14 +286,16 @@ class _Values:
                 if not any([self._more() for _ in range(pieces)]):
                     raise self.fail(f"this is not JSON: {error}") from error
 
+    def get_line(self) -> int:
+        """Where the value that was taken last began. Counted when it is asked for, which is when it fails."""
+        return 1 + self._lines + self._text.count("\n", 0, self._start)
+
     def fail(self, reason: str) -> TableError:
-        return TableError(str(self._source), reason, line=self.line)
+        line = 1 + self._lines + self._text.count("\n", 0, self._at)
+        return TableError(str(self._source), reason, line=line)
 
     def _more(self) -> bool:
         chunk = next(self._chunks, "")
+        self._lines += self._text.count("\n", 0, self._at)
         self._text, self._at = self._text[self._at :] + chunk, 0
         return bool(chunk)
-
-    def _move(self, end: int) -> None:
-        self.line += self._text.count("\n", self._at, end)
-        self._at = end
