@@ -1,0 +1,114 @@
+"""Pacifica's own clients, unmodified, and curl, against a site whose files are in its archive interface."""
+
+import hashlib
+import json
+import os
+import subprocess
+import tarfile
+from urllib.request import Request, urlopen
+
+import pytest
+from pacifica_clients import NotInstalled, archive_interface, installed
+
+LIMIT = 120  # s
+FILES = {
+    "101": ("sub/dir", "one.bin", os.urandom(300_000)),
+    "102": ("", "two.txt", b"two\n"),
+    "103": ("sub", "\u00e9", b""),
+}
+DOWNLOADER = """
+import json, sys
+from pacifica.downloader import Downloader
+url, name, key, target, event = sys.argv[1:]
+Downloader(cart_api_url=url, auth={"auth": (name, key)}).cloudevent(target, json.load(open(event)))
+"""
+
+
+@pytest.fixture
+def commands():
+    try:
+        return installed()
+    except NotInstalled as exc:
+        pytest.skip(f"the published clients were not tried: {exc}")
+
+
+@pytest.fixture
+def site(commands, start_site, tmp_path):
+    """A site with the cart, and the files in its archive."""
+    with archive_interface(tmp_path / "archive") as url:
+        for name, (_, _, data) in FILES.items():
+            headers = {"Content-Type": "application/octet-stream"}
+            with urlopen(Request(url + name, data, headers, method="PUT"), timeout=30) as answer:
+                assert answer.status == 201
+        yield start_site(
+            PULSAR_PLUGINS='["cart"]',
+            ARCHIVE_INTERFACE_URL=url.removeprefix("http://"),
+            PULSAR_CART_ARCHIVE_CONNECTIONS="1",
+        )
+
+
+@pytest.fixture
+def event(tmp_path):
+    """What Pacifica's notifications say of the files, as both clients read it."""
+    objects = [
+        {
+            "destinationTable": "Files", "_id": int(name), "subdir": folder, "name": file,
+            "hashtype": "md5", "hashsum": hashlib.md5(data).hexdigest(),
+        }
+        for name, (folder, file, data) in FILES.items()
+    ]  # fmt: skip
+    path = tmp_path / "event.json"
+    path.write_text(json.dumps({"data": objects}))
+    return path
+
+
+def test_the_downloader_the_command_line_and_curl(site, commands, event, tmp_path):
+    wanted = {f"data/{folder}/{file}".replace("//", "/"): data for folder, file, data in FILES.values()}
+    key = site.key_of_new_user("ann")
+
+    with_downloader = tmp_path / "downloader"
+    run(
+        [commands / "python", "-c", DOWNLOADER, f"{site.url}/cart", "ann", key, with_downloader, event],
+        tmp_path,
+    )
+    assert read_tree(with_downloader) == wanted
+
+    with_cli = tmp_path / "cli"
+    run(
+        [commands / "pacifica-cli", "download", "--cloudevent", event, "--destination", with_cli],
+        tmp_path,
+        DOWNLOAD_URL=f"{site.url}/cart",
+        AUTHENTICATION_TYPE="basic",
+        AUTHENTICATION_USERNAME="ann",
+        AUTHENTICATION_PASSWORD=key,
+    )
+    assert read_tree(with_cli) == wanted
+
+    document = [
+        {"id": name, "path": f"/{folder}/{file}", "hashtype": "md5", "hashsum": hashlib.md5(data).hexdigest()}
+        for name, (folder, file, data) in FILES.items()
+    ]
+    (tmp_path / "foo.json").write_text(json.dumps({"fileids": document}))
+    cart = f"{site.url}/cart/36a"
+    user = ["-sS", "-u", f"ann:{key}"]
+    run(["curl", *user, "-X", "POST", "--upload-file", "foo.json", cart], tmp_path)
+    assert "X-Pacifica-Status: ready" in run(["curl", *user, "-I", cart], tmp_path)  # all of it is known
+    run(["curl", *user, "-O", "-J", f"{cart}?filename=my_cart.tar"], tmp_path)
+    with tarfile.open(tmp_path / "my_cart.tar") as tar:
+        found = {one.name: tar.extractfile(one).read() for one in tar}
+    assert found == {path.replace("data/", "my_cart/", 1): data for path, data in wanted.items()}
+    assert "Deleted" in run(["curl", *user, "-X", "DELETE", cart], tmp_path)
+
+
+def read_tree(folder):
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def run(command, folder, **environment):
+    done = subprocess.run(
+        list(map(str, command)), cwd=folder, text=True, capture_output=True, timeout=LIMIT,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C.UTF-8", **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
