@@ -47,6 +47,7 @@ COMMANDS = {
     "verify": "Hash the local blobs of packages again.",
     "rm": "Remove a package from the local store.",
     "gc": "Remove from the local store what no revision needs.",
+    "cart": "Have files brought together, and fetch them as one tar.",
 }
 SHOW_CURSOR = b"\x1b[?25h"
 PATIENCE = 1.0  # s that threads have to end after Ctrl-C

@@ -36,12 +36,14 @@ from pulsar_client.verify import VerifyResult
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
+    from pulsar_client import carts as carting
     from pulsar_client import checking, comparison, http, inspection, links, registry, revisions, signing
     from pulsar_client import export as exporting
     from pulsar_client import generate as generating
     from pulsar_client import install as installing
     from pulsar_client import push as pushing
     from pulsar_client import requirements as requiring
+    from pulsar_client.carts import Carts
     from pulsar_client.checking import CheckResult
     from pulsar_client.comparison import Comparison
     from pulsar_client.export import ExportResult
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from pulsar_client.registry import LogEntry, Registry
     from pulsar_client.signing import LogoutResult
 else:
+    carting = LazyModule("pulsar_client.carts")
     checking = LazyModule("pulsar_client.checking")
     comparison = LazyModule("pulsar_client.comparison")
     exporting = LazyModule("pulsar_client.export")
@@ -128,6 +131,11 @@ class Client:
     def store(self) -> Store:
         """The local store."""
         return Store(self.settings.home)
+
+    @cached_property
+    def carts(self) -> "Carts":
+        """Carts on the site."""
+        return carting.Carts(lambda: self.registry.http, self._progress)
 
     @cached_property
     def registry(self) -> "Registry":
