@@ -36,7 +36,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
-def sync_path(path: Path) -> None:
+def sync_path(path: str | os.PathLike[str]) -> None:
     """Wait until a file's bytes are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -56,19 +56,26 @@ def _find_syncfs() -> Callable[[int], int] | None:
 _syncfs = _find_syncfs()
 
 
-def sync_paths(paths: Sequence[Path]) -> None:
+def sync_paths(paths: Sequence[str | os.PathLike[str]]) -> None:
     """Wait until the bytes of files in one folder are on the disk."""
     if len(paths) < MANY or _syncfs is None:
         for path in paths:
             sync_path(path)
         return
-    descriptor = os.open(paths[0].parent, os.O_RDONLY)
+    folder = os.path.dirname(paths[0])
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         if _syncfs(descriptor):
             code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), str(paths[0].parent))
+            raise OSError(code, os.strerror(code), folder)
     finally:
         os.close(descriptor)
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove a file, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def sync_folder(path: Path) -> None:

@@ -12,7 +12,8 @@ from typing import BinaryIO, NamedTuple
 
 from pulsar_client.blobs import Blob, Fingerprint
 from pulsar_client.errors import BuildError, NotEnoughSpace, PulsarError
-from pulsar_client.store import Store
+from pulsar_client.files import remove
+from pulsar_client.store import Store, StrPath
 
 WORKERS = 4  # threads that hash; SHA-256 and the disk both work without the interpreter's lock
 SMALL_BYTES = 1 << 20  # B; up to here a file is held in memory, and not written if the blob is there
@@ -134,47 +135,44 @@ def make_read_error(path: str, error: OSError) -> PulsarError:
 
 def _ingest_batch(store: Store, paths: list[str], advance: Callable[[int], None]) -> list[Ingested]:
     done: list[Ingested] = []
-    written: dict[str, Path] = {}
+    written: dict[str, StrPath] = {}
     try:
         for path in paths:
             blob, reading, temporary = _ingest(store, path)
             done.append((blob, reading))
             if temporary is not None and written.setdefault(blob.digest, temporary) is not temporary:
-                temporary.unlink()  # The same bytes twice in one batch.
+                remove(temporary)  # The same bytes twice in one batch.
             advance(blob.size)
         store.keep_blobs([(temporary, digest) for digest, temporary in written.items()])
     except BaseException:
         for temporary in written.values():
-            temporary.unlink(missing_ok=True)
+            remove(temporary)
         raise
     return done
 
 
-def _ingest(store: Store, path: str) -> tuple[Blob, Reading, Path | None]:
-    temporary: Path | None = None
+def _ingest(store: Store, path: str) -> tuple[Blob, Reading, StrPath | None]:
+    temporary: StrPath | None = None
     try:
         with open(path, "rb", buffering=0) as file, hold_still(path, file) as reading:
             copy = _copy_small if reading.seen.size <= SMALL_BYTES else _copy_large
             blob, temporary = copy(store, file)
     except (OSError, BuildError) as error:
         if temporary is not None:
-            temporary.unlink()
+            remove(temporary)
         raise error if isinstance(error, BuildError) else make_read_error(path, error) from error
     return blob, reading, temporary
 
 
-def _copy_small(store: Store, file: BinaryIO) -> tuple[Blob, Path | None]:
+def _copy_small(store: Store, file: BinaryIO) -> tuple[Blob, StrPath | None]:
     data = file.read()
     blob = Blob(hashlib.sha256(data).hexdigest(), len(data))
     if store.find_blob_size(blob.digest) == blob.size:
         return blob, None
-    temporary = store.make_temporary()
-    with temporary.open("xb", buffering=0) as target:
-        target.write(data)
-    return blob, temporary
+    return blob, store.write_temporary(data)
 
 
-def _copy_large(store: Store, file: BinaryIO) -> tuple[Blob, Path | None]:
+def _copy_large(store: Store, file: BinaryIO) -> tuple[Blob, StrPath | None]:
     temporary = store.make_temporary()
     try:
         with contextlib.closing(HashingFile(temporary)) as target:

@@ -5,17 +5,19 @@ Interrupted, it goes on where it was: finished blobs are kept, large ones contin
 """
 
 import hashlib
+import io
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 
 from pulsar_client import filtering
 from pulsar_client.errors import ConnectionFailed, DigestMismatch, NotFound, ProtocolError
-from pulsar_client.files import hold_part, require_space
+from pulsar_client.files import hold_part, remove, require_space
 from pulsar_client.handles import Handle
 from pulsar_client.manifest import find_node, get_top_digest, list_blobs
 from pulsar_client.packs import group_records, read_records
@@ -26,6 +28,7 @@ from pulsar_client.store import Store
 
 WORKERS = 8
 CHUNK_BYTES = 1 << 20
+BUFFER_BYTES = 1 << 18  # of a pack that are read at once; two calls for each small blob would cost more
 ATTEMPTS = 4  # for one blob whose connection breaks in the middle; each goes on where the last one stopped
 
 
@@ -146,36 +149,41 @@ def _fetch_pack(
     advance: Callable[[int], None],
 ) -> None:
     """Fetch small blobs together; what did not arrive is fetched one by one."""
-    written: dict[str, Path] = {}
+    written: dict[str, str] = {}
     try:
         try:
             with registry.open_pack(list(sizes)) as response:
-                for digest, data in read_records(_Stream(response), sizes):
-                    written[digest] = store.make_temporary()
-                    written[digest].write_bytes(data)
+                stream = io.BufferedReader(_Stream(response), BUFFER_BYTES)
+                for digest, data in read_records(stream, sizes):
+                    written[digest] = store.write_temporary(data)
                     advance(len(data))
         except ConnectionFailed:
             pass  # What came is whole and verified.
         store.keep_blobs([(path, digest) for digest, path in written.items()])
     except BaseException:
         for path in written.values():
-            path.unlink(missing_ok=True)
+            remove(path)
         raise
     for digest in sizes.keys() - written.keys():
         download(store, registry, digest, sizes[digest], remote.urls[digest], advance)
 
 
-class _Stream:
+class _Stream(io.RawIOBase):
     """A streamed answer as something to read from."""
 
     def __init__(self, response: requests.Response) -> None:
         self._response = response
 
-    def read(self, size: int, /) -> bytes:
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
         try:
-            return bytes(self._response.raw.read(size, decode_content=True))
+            data = self._response.raw.read(len(buffer), decode_content=True)
         except Exception as error:
             raise ConnectionFailed(f"The connection broke in the middle of a pack: {error}") from error
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def download(

@@ -23,7 +23,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pulsar_client.blobs import Fingerprint
@@ -35,6 +35,8 @@ from pulsar_client.progress import Progress
 
 FORMAT = "1.3"
 MIN_SHORT_DIGEST = 6  # characters
+
+StrPath = str | os.PathLike[str]
 
 
 class Store:
@@ -49,6 +51,7 @@ class Store:
         self.damaged = self.root / "damaged"
         self.packages = self.root / "pkgs" / "Quilt"
         self._blobs_prefix = f"{self.blobs}{os.sep}"
+        self._temporary_prefix = f"{self.temporary}{os.sep}"
         self._prepare()
 
     def _prepare(self) -> None:
@@ -147,15 +150,33 @@ class Store:
         """A new name in ``tmp/``, on the same file system as the blobs."""
         return self.temporary / uuid.uuid4().hex
 
-    def keep_blobs(self, written: list[tuple[Path, str]]) -> None:
+    def write_temporary(self, data: bytes) -> str:
+        """Write a small blob to ``tmp/``; returns its name there.
+
+        Of ten thousand, what Python's own files and paths add would cost more than the bytes.
+        """
+        name = f"{self._temporary_prefix}{os.urandom(16).hex()}"
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            written = os.write(descriptor, data)
+            while written < len(data):  # a disk that fills up takes what still fits
+                written += os.write(descriptor, data[written:])
+        except BaseException:
+            os.unlink(name)
+            raise
+        finally:
+            os.close(descriptor)
+        return name
+
+    def keep_blobs(self, written: Sequence[tuple[StrPath, str]]) -> None:
         """Turn finished temporary files into blobs: all are synced, then all renamed, then the folder synced.
 
         Doing this for many files at once is what makes small files cheap: one sync writes all of them.
         """
         sync_paths([temporary for temporary, _ in written])
         for temporary, digest in written:
-            temporary.chmod(0o444)
-            temporary.rename(self.get_blob_path(digest))
+            os.chmod(temporary, 0o444)
+            os.rename(temporary, self._get_blob_name(digest))
         if written:
             sync_folder(self.blobs)
 
