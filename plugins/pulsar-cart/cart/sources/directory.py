@@ -47,14 +47,16 @@ class DirectorySource:
     def resolve(
         self, wanted: Sequence[Mapping[str, Any]], identity: Identity
     ) -> Sequence[Iterable[Mapping[str, Any]] | str]:
-        real = os.path.realpath(self.root)
-        return [self._resolve(str(entry.get("id", "")), real) for entry in wanted]
+        folders: dict[
+            str, str
+        ] = {}  # most files lie in few folders, and to follow links costs most of the work
+        return [self._resolve(str(entry.get("id", "")), folders) for entry in wanted]
 
     def may_read(self, container: str, identity: Identity) -> bool:
         return True
 
     def local_path(self, identifier: str) -> Path:
-        return Path(self._find(identifier, os.path.realpath(self.root))[0])
+        return Path(self._find(identifier, {})[0])
 
     def open(self, identifier: str) -> BinaryIO:
         """The file, opened; raises as :meth:`local_path` does.
@@ -80,25 +82,48 @@ class DirectorySource:
             raise NotFound
         return cast(BinaryIO, file)
 
-    def _resolve(self, identifier: str, real: str) -> Iterable[Mapping[str, Any]] | str:
+    def _resolve(self, identifier: str, folders: dict[str, str]) -> Iterable[Mapping[str, Any]] | str:
         try:
-            _, status = self._find(identifier, real)
+            _, status = self._find(identifier, folders)
         except NotFound:
             return UNAVAILABLE
         return [{"id": identifier, "size": status.st_size, "mtime": status.st_mtime_ns // 10**9}]
 
-    def _find(self, identifier: str, real: str) -> tuple[str, os.stat_result]:
-        """The real path of the file below the real root, and what it is."""
+    def _find(self, identifier: str, folders: dict[str, str]) -> tuple[str, os.stat_result]:
+        """The real path of the file, and what it is.
+
+        :param folders: real paths of folders by their names, as far as they were looked up; more are added.
+        """
         try:
             relative = numbered_path(identifier) if self.numbers else identifier
-            path = os.path.realpath(os.path.join(real, relative), strict=True)
-            if not path.startswith(real.rstrip("/") + "/"):
+            folder, _, name = relative.rpartition("/")
+            if relative.startswith("/") or name in ("", ".", ".."):
                 raise NotFound
-            status = os.stat(path)
-        except ValueError:  # a NUL, half a character, or no number
-            raise NotFound from None
-        except OSError:  # none there, a name that cannot be one, a ring of links, or not for us
+            real = self._real_folder(folder, folders)
+            path = f"{real}/{name}"
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                path = os.path.realpath(path, strict=True)
+                self._require_inside(path, folders)
+                status = os.stat(path)
+        except (ValueError, OSError):
+            # A NUL, half a character, no number; or none there, a ring of links, or not for us.
             raise NotFound from None
         if not stat.S_ISREG(status.st_mode):
             raise NotFound
         return path, status
+
+    def _real_folder(self, folder: str, folders: dict[str, str]) -> str:
+        if (known := folders.get(folder)) is not None:
+            return known
+        found = os.path.realpath(os.path.join(self.root, folder), strict=True)
+        if folder:
+            self._require_inside(found, folders)
+        folders[folder] = found
+        return found
+
+    def _require_inside(self, path: str, folders: dict[str, str]) -> None:
+        """:raises NotFound: if a link has led out of the root."""
+        root = self._real_folder("", folders)
+        if path != root and not path.startswith(root.rstrip("/") + "/"):
+            raise NotFound
