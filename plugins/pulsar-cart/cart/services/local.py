@@ -1,6 +1,7 @@
 """Local files of a source: read in place, and verified once."""
 
 import os
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import BinaryIO, Protocol, cast
@@ -46,7 +47,8 @@ def open_local(source: LocalSource, identifier: str, size: int, mtime: int) -> B
     except OSError:
         raise NotFound("not available") from None
     status = os.fstat(file.fileno())
-    if status.st_size != size or status.st_mtime_ns // 10**9 != mtime:
+    is_file = stat.S_ISREG(status.st_mode)
+    if not is_file or status.st_size != size or status.st_mtime_ns // 10**9 != mtime:
         file.close()
         raise NotFound(CHANGED)
     return cast(BinaryIO, file)

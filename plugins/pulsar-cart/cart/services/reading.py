@@ -49,17 +49,16 @@ class Reader:
 
         :raises NotFound: it is not there any more, or has changed.
         """
-        place = self._places.get(index) or self._look(index)
+        place = self._places.get(index)
         if place is None:
-            return _read(self._open_local(self._table.member(index), start), stop - start)
+            member = self._table.member(index)
+            if member.place:
+                return _read(self._open_local(member, start), stop - start)
+            place = self._look(index)
         try:
             return self._read_place(place, start, stop)
         except NotFound:  # the sweep may have moved it after we asked where it is
-            self._places.clear()
-            place = self._look(index)
-            if place is None:
-                raise
-            return self._read_place(place, start, stop)
+            return self._read_place(self._look(index), start, stop)
 
     def _read_place(self, place: Place, start: int, stop: int) -> Iterable[bytes]:
         is_in_pack = place.is_packed and stop - start <= PIECE_BYTES
@@ -80,16 +79,14 @@ class Reader:
         self._pack, self._pack_name = pack, place.name
         return True
 
-    def _look(self, first: int) -> Place | None:
-        """Where a member is, and those that follow it; None if it is a local file."""
+    def _look(self, first: int) -> Place:
+        """Where a blob is, and those that follow it up to the next local file."""
         digests = {}
         for index in range(first, min(first + AHEAD, len(self._table))):
             member = self._table.member(index)
             if member.place:
                 break
             digests[index] = member.sha256.hex()
-        if not digests:
-            return None
         found = self._store.find_places(digests.values())
         db.session.rollback()
         self._places = {index: found[digest] for index, digest in digests.items() if digest in found}
@@ -98,10 +95,10 @@ class Reader:
         return self._places[first]
 
     def _open_local(self, member: Member, start: int) -> BinaryIO:
-        name = member.place.partition(b"\0")[0].decode()
+        name, _, identifier = member.place.decode().partition("\0")
         if name not in self._sources:
             self._sources[name] = _local_source(name)
-        return _open_at(self._sources[name], member, start)
+        return _open_at(self._sources[name], identifier, member, start)
 
 
 def open_member(member: Member, start: int) -> BinaryIO:
@@ -110,7 +107,8 @@ def open_member(member: Member, start: int) -> BinaryIO:
     :raises NotFound: it is not there any more, or has changed.
     """
     if member.place:
-        return _open_at(_local_source(member.place.partition(b"\0")[0].decode()), member, start)
+        name, _, identifier = member.place.decode().partition("\0")
+        return _open_at(_local_source(name), identifier, member, start)
     stream = storage.store().open(member.sha256.hex(), start, member.size)
     db.session.rollback()
     return stream
@@ -123,8 +121,7 @@ def _local_source(name: str) -> LocalSource:
     return cast(LocalSource, source)
 
 
-def _open_at(source: LocalSource, member: Member, start: int) -> BinaryIO:
-    identifier = member.place.partition(b"\0")[2].decode()
+def _open_at(source: LocalSource, identifier: str, member: Member, start: int) -> BinaryIO:
     stream = open_local(source, identifier, member.size, member.mtime)
     if start:
         stream.seek(start)

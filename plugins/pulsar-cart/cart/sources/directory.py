@@ -77,7 +77,7 @@ class DirectorySource:
             found = os.readlink(f"/proc/self/fd/{descriptor}")
         except OSError:  # no Linux
             found = os.path.realpath(self._real + relative)
-        if not found.startswith(self._real) or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        if not found.startswith(self._real):
             file.close()
             raise NotFound
         return cast(BinaryIO, file)
