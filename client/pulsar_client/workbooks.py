@@ -49,9 +49,16 @@ def convert(source: Path, options: TableOptions, target: Path, advance: Callable
             warnings.simplefilter("ignore")
             _check_parts(source)
             advance(source.stat().st_size)
-            sheet = _Sheet(source, options)
-            names, types = sheet.read_head()
-            return convert_rows(source, names, types, lambda: sheet.list_rows(len(names)), target)
+            # As an open file, since openpyxl has opinions on how names end.
+            with (
+                source.open("rb") as file,
+                contextlib.closing(
+                    openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
+                ) as book,
+            ):
+                sheet = _Sheet(source, options, book)
+                names, types = sheet.read_head()
+                return convert_rows(source, names, types, lambda: sheet.list_rows(len(names)), target)
     except TableError:
         target.unlink(missing_ok=True)
         raise
@@ -104,27 +111,20 @@ def _check_tags(source: Path, file: IO[bytes]) -> None:
 
 
 class _Sheet:
-    def __init__(self, source: Path, options: TableOptions) -> None:
+    def __init__(self, source: Path, options: TableOptions, book: Any) -> None:
         self._source, self._options = source, options
         self._positions: list[int] | None = None  # of the wanted columns; None: all
         self._nulls = frozenset(options.nulls) | (NULLS if options.usual_nulls else frozenset())
+        self._sheet = self._choose(book)
+        self._sheet.reset_dimensions()  # Anyone may have written them.
 
     def _list_raw(self) -> Iterator[tuple[int, Values]]:
         """Numbers of rows as Excel shows them, and values; rows without a value are left out."""
-        # As an open file, since openpyxl has opinions on how names end.
-        with (
-            self._source.open("rb") as file,
-            contextlib.closing(
-                openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
-            ) as book,
-        ):
-            sheet = self._choose(book)
-            sheet.reset_dimensions()  # Anyone may have written them.
-            for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
-                if number > MAX_ROWS or len(row) > MAX_COLUMNS:
-                    raise TableError(str(self._source), "the sheet is larger than Excel allows")
-                if number > self._options.skip_lines and any(value is not None for value in row):
-                    yield number, row
+        for number, row in enumerate(self._sheet.iter_rows(values_only=True), start=1):
+            if number > MAX_ROWS or len(row) > MAX_COLUMNS:
+                raise TableError(str(self._source), "the sheet is larger than Excel allows")
+            if number > self._options.skip_lines and any(value is not None for value in row):
+                yield number, row
 
     def _choose(self, book: Any) -> Any:
         sheets, wanted = book.worksheets, self._options.sheet
