@@ -21,9 +21,9 @@ from pulsar_client.errors import TableError
 from pulsar_client.options import EVERY_COLUMN, TableOptions
 from pulsar_client.rows import convert_rows
 
-# What openpyxl holds in memory: the texts of all cells take up to four times their size in the file.
-MAX_PART_BYTES = 64 << 20  # B of one part that is not a sheet, unpacked
-MAX_PARTS_BYTES = 96 << 20  # B of all of them
+# What openpyxl holds in memory: shared texts take up to eight times their size in the file (175 B for each).
+MAX_PART_BYTES = 32 << 20  # B of one part that is not a sheet, unpacked
+MAX_PARTS_BYTES = 48 << 20  # B of all of them
 MAX_PARTS = 10_000  # files in a workbook
 MAX_RUN_BYTES = 1 << 20  # B without an XML tag: Excel's longest text has 32,767 characters
 MAX_ROWS = 1 << 20  # as Excel

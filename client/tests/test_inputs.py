@@ -188,7 +188,7 @@ def test_shared_texts_are_found(read_sheet):
         ("sheet", lambda xml: xml.replace(b"<v>", b"<v>" + b"9" * (2 << 20)), "more than a million"),
         ("sheet", lambda xml: xml[:-30], "cannot be read"),
         ("sheet", lambda xml: xml.replace(b'r="A2"', b'r="!2"'), "cannot be read"),
-        ("texts", lambda xml: TEXTS + b" " * (65 << 20), "do not fit into the memory"),
+        ("texts", lambda xml: TEXTS + b" " * (33 << 20), "do not fit into the memory"),
         ("texts", lambda xml: TEXTS[:-9], "cannot be read"),
         ("book", lambda xml: b"<x/>", "there is no sheet 0"),
         ("types", lambda xml: b"<x/>", "cannot be read"),
@@ -205,7 +205,7 @@ def test_texts_that_hide_among_the_sheets_are_found(read_sheet):
     assert read_sheet(share(data, part="hidden")).num_rows == 1
 
     with pytest.raises(TableError, match="do not fit into the memory"):
-        read_sheet(share(data, lambda xml: b"<a/> " * (14 << 20) + TEXTS, "hidden"))
+        read_sheet(share(data, lambda xml: b"<a/> " * (7 << 20) + TEXTS, "hidden"))
 
 
 @pytest.mark.parametrize("data", [b"", b"PK", b"not a zip", b"\xd0\xcf\x11\xe0" * 200])
