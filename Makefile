@@ -2,8 +2,9 @@
 
 # The Python that .venv is built with.
 PYTHON ?= python3
-# Tests at the same time; 0 runs them in one process, as ARGS=--pdb needs.
-WORKERS ?= auto
+# Tests at the same time: one more than there are cores, for many wait for another process or the disk. 0 runs
+# them in one process, as ARGS=--pdb needs.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # Files or folders to test; empty means all.
 TESTS ?=
 # Databases to run on: all is SQLite and whichever of PostgreSQL and MariaDB answers on this machine.
