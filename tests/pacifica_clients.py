@@ -90,7 +90,7 @@ def archive_interface(folder: Path) -> Iterator[str]:
     folder.mkdir()
     config = folder.parent / "archive.ini"
     config.write_text("[/]\nrequest.dispatch = cherrypy.dispatch.MethodDispatcher()\n")
-    command = [installed() / "pacifica-archiveinterface", "-t", "posix", "--prefix", folder]
+    command: list[str | Path] = [installed() / "pacifica-archiveinterface", "-t", "posix", "--prefix", folder]
     command += ["--cherrypy-config", config, "-c", folder.parent / "none.ini"]
     with (folder.parent / "archive.log").open("wb") as log:
         process = subprocess.Popen(

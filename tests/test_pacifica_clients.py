@@ -8,7 +8,8 @@ import tarfile
 from urllib.request import Request, urlopen
 
 import pytest
-from pacifica_clients import NotInstalled, archive_interface, installed
+from pacifica_clients import archive_interface, installed
+from quilt_client import NotInstalled
 
 LIMIT = 120  # s
 FILES = {

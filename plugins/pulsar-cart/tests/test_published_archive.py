@@ -7,7 +7,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 from cart_kit import READY, content, entry
-from pacifica_clients import NotInstalled, archive_interface, installed
+from pacifica_clients import archive_interface, installed
+from quilt_client import NotInstalled
 
 DATABASES = ["sqlite"]
 
