@@ -13,7 +13,7 @@ from cart.services.upkeep import parse_age
 from core.db import db, now, own_transaction
 from core.storage.models import Blob
 
-DATABASES = ["sqlite"]
+pytestmark = pytest.mark.any_database
 
 
 def run(runner, *arguments):

@@ -10,7 +10,7 @@ from cart_kit import READY, content, entry
 from pacifica_clients import archive_interface, installed
 from quilt_client import NotInstalled
 
-DATABASES = ["sqlite"]
+pytestmark = pytest.mark.any_database
 
 
 @pytest.fixture(scope="module")
