@@ -146,12 +146,14 @@ def _build(
         checking.check_all(plan, paths, allow_python=allow_python)
     root = _make_tree(store, plan, works, package.path)
     if package.path:
-        root = _replace_part(store, package, root, plan)
-    digest = store.put_revision(package, root)
+        digest = store.change_latest(package, lambda whole: _replace_part(whole, package.path, root, plan))
+    else:
+        digest = store.put_revision(package, root)
     recipes = {_get_base_recipe(work.item.transform) for work in works if work.is_converted}
     provenance.note(store, package, digest, parent=parent, command=command, recipes=recipes)
     blobs = {work.blob.digest: work.blob.size for work in works if work.blob}
-    if list_blobs(root) == blobs.keys():  # No metadata, and nothing that came from elsewhere.
+    # No metadata, and nothing that came from elsewhere.
+    if not package.path and list_blobs(root) == blobs.keys():
         sizes.note(store, package, digest, blobs)
     size = sum(blobs.values())
     result = BuildResult(package.package, digest, len(works), len(todo), size, plan.skipped)
@@ -310,14 +312,12 @@ def _make_metadata(item: Item, prefix: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _replace_part(store: Store, package: Handle, part: Group, plan: Plan) -> Group:
-    """The local ``latest`` with another node at the path of ``package``."""
+def _replace_part(root: Group, path: tuple[str, ...], part: Group, plan: Plan) -> None:
+    """Put another node at ``path``."""
     node: Node = part
     if plan.is_leaf:
         (node,) = part.children.values()
-        node.metadata = {**(node.metadata or {}), "q_path": "/".join(package.path)}  # type: ignore[union-attr]
-    root = store.get_tree(package, store.get_latest(package))
-    above = add_group(root, package.path[:-1])
-    above.children.pop(package.path[-1], None)
-    add_node(root, package.path, node)
-    return root
+        node.metadata = {**(node.metadata or {}), "q_path": "/".join(path)}  # type: ignore[union-attr]
+    above = add_group(root, path[:-1])
+    above.children.pop(path[-1], None)
+    add_node(root, path, node)

@@ -23,7 +23,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pulsar_client.blobs import Fingerprint
@@ -312,14 +312,24 @@ class Store:
 
     def put_revision(self, package: Handle, root: Group) -> str:
         """Keep a tree whose blobs are all here and make it ``latest``; returns its top digest."""
+        with self.lock(package):
+            return self._put_revision(package, root)
+
+    def change_latest(self, package: Handle, change: Callable[[Group], None]) -> str:
+        """Let ``change`` make a new ``latest`` of the one there is then; returns its top digest."""
+        with self.lock(package):
+            root = self.get_tree(package, self.get_latest(package))
+            change(root)
+            return self._put_revision(package, root)
+
+    def _put_revision(self, package: Handle, root: Group) -> str:
         digest = get_top_digest(root)
         folder = self._get_folder(package)
-        with self.lock(package):
-            for name in ("contents", "tags"):
-                (folder / name).mkdir(parents=True, exist_ok=True)
-            # Two trees with one top digest may differ in system metadata; the newer one counts.
-            write_if_different(folder / "contents" / digest, encode_tree(root))
-            write_if_different(folder / "tags" / "latest", digest.encode())
+        for name in ("contents", "tags"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        # Two trees with one top digest may differ in system metadata; the newer one counts.
+        write_if_different(folder / "contents" / digest, encode_tree(root))
+        write_if_different(folder / "tags" / "latest", digest.encode())
         return digest
 
 

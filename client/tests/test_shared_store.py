@@ -297,3 +297,23 @@ def test_a_store_that_one_may_only_read_can_be_verified(client, make_tree, monke
     monkeypatch.setattr(os, "access", lambda *_: False)  # Whoever runs the tests may be allowed everything.
     assert client.verify("demo/x").ok
     assert not (client.store.root / "locks" / "store").exists()
+
+
+def test_parts_that_are_built_at_once_are_all_in_the_latest(client, tmp_path):
+    (tmp_path / "first.txt").write_text("first")
+    client.build("demo/x", tmp_path / "first.txt")
+    barrier = threading.Barrier(8)
+
+    def build(number):
+        path = tmp_path / f"{number}.txt"
+        path.write_text(f"part {number}")
+        barrier.wait()
+        client.build(f"demo/x/parts/{number}.txt", path)
+
+    threads = [threading.Thread(target=build, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(client.load("demo/x")["parts"]) == [f"{number}.txt" for number in range(8)]
