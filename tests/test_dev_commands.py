@@ -71,6 +71,7 @@ def test_a_database_is_made_at_once_and_migrations_go_on_from_there(site):
     refused(site.flask("dev", "createdb"), "the database is not empty")
 
 
+@pytest.mark.any_database
 def test_data_are_inserted_and_inserted_again(site):
     refused(site.flask("dev", "insertdata"), "say --yes-i-know, or set DEBUG")
     assert "registry: wrote its data\n" in succeeded(site.flask("dev", "insertdata", "--yes-i-know"))

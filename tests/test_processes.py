@@ -9,6 +9,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+pytestmark = pytest.mark.any_database
+
 
 class Caller:
     """Somebody with a key, or with the cookie of a browser."""

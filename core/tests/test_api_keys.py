@@ -9,6 +9,8 @@ from core.models import Event
 from core.users import services
 from core.users.models import ApiKey, User
 
+pytestmark = pytest.mark.any_database
+
 OWN = KEY_OF_USER_1[:10]
 OTHERS = KEY_OF_USER_2[:10]
 SCOPED = "abcdefghij" + CODE_1

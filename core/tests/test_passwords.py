@@ -16,6 +16,8 @@ from core.users import services
 from core.users.models import User
 from core.users.services.passwords import password_turn
 
+pytestmark = pytest.mark.any_database
+
 NEW = "correct horse 1!"
 SETTINGS = ("users_edit_settings", "users_change_password")
 BODY = {"existing_password": "12345", "new_password": NEW}

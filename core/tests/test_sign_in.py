@@ -14,6 +14,8 @@ from core.db import db
 from core.models import Event
 from core.users.models import ApiKey, User
 
+pytestmark = pytest.mark.any_database
+
 CREDENTIALS = {"username": "user_one", "password": "12345"}
 COOKIE = "pulsar_session"
 GREETER = """

@@ -28,6 +28,8 @@ from core.events import CoreEvents, emit
 from core.jobs import Job, JobState
 from core.models import Event
 
+pytestmark = pytest.mark.any_database
+
 SECRET = "the secret of the receiver"
 URL = "https://hooks.example.org/a"
 

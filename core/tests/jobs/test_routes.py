@@ -11,6 +11,8 @@ from core.jobs import Job, JobState
 from core.jobs.queue import claim
 from core.jobs.services import retry_job
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture
 def kind(make_kind):

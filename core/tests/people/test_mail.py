@@ -21,6 +21,8 @@ from core.jobs.run import run_next, worker_name
 from core.models import Event
 from core.users import services
 
+pytestmark = pytest.mark.any_database
+
 ADDRESS = "user_one@example.org"
 NEW = "correct horse 2!"
 

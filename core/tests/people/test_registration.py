@@ -9,6 +9,8 @@ from core.users import services
 from core.users.models import Invite, User
 from core.users.services.passwords import AT_ONCE
 
+pytestmark = pytest.mark.any_database
+
 ANN = {"username": "Ann", "password": "correct horse 1!", "email": " Ann@Example.org "}
 MANY = AT_ONCE  # more than that a process does not let make digests side by side
 

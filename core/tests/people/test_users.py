@@ -17,6 +17,8 @@ from core.users.models import (
     UserPermission,
 )
 
+pytestmark = pytest.mark.any_database
+
 FIELDS = [
     "id", "username", "enabled", "user_class", "secondary_classes", "uploaded", "downloaded",
     "email", "locked", "invites", "inviter", "api_keys", "basic_permissions", "permissions",

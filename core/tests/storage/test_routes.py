@@ -13,6 +13,8 @@ from core.db import db
 from core.storage import Blob, BlobProof
 from core.users.models import User
 
+pytestmark = pytest.mark.any_database
+
 DATA = bytes(range(256)) * 40
 SIZE = len(DATA)
 DIGEST = hashlib.sha256(DATA).hexdigest()

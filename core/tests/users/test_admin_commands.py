@@ -11,6 +11,8 @@ from core.identity import OPERATOR
 from core.models import Event
 from core.users import services
 
+pytestmark = pytest.mark.any_database
+
 NO_LAST = "Error: The last administrator cannot be locked, disabled or stripped of site_god_mode.\n"
 
 

@@ -21,6 +21,8 @@ from core.users.models import (
     UserPermission,
 )
 
+pytestmark = pytest.mark.any_database
+
 # Everything with which permissions are given, and of the rest nothing.
 GIVING = (
     "users_view",

@@ -11,6 +11,8 @@ from core.testing import unguarded_routes
 from core.users import services
 from core.users.models import ClassPermission, User, UserClass, UserPermission
 
+pytestmark = pytest.mark.any_database
+
 MODERATOR = ("users_view", "users_moderate")
 ADVANCED = (*MODERATOR, "users_moderate_advanced")
 NO_LAST = "The last administrator cannot be locked, disabled or stripped of site_god_mode."

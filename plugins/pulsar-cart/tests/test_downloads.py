@@ -20,6 +20,8 @@ from core.errors import NotFound
 from core.hookspecs import hookimpl
 from core.site import site_of
 
+pytestmark = pytest.mark.any_database
+
 SMALL = b"some bytes\n"
 LARGE = os.urandom(300_000)
 

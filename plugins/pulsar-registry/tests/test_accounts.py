@@ -11,6 +11,8 @@ from core.jobs.run import run_next, worker_name
 from core.users import services
 from core.users.services import links
 
+pytestmark = pytest.mark.any_database
+
 PASSWORD = "correct horse 1!"
 NEW = "correct horse 2!"
 ACCOUNT = {"username": "carl", "password": PASSWORD, "email": "carl@example.org"}

@@ -9,6 +9,8 @@ import pytest
 from registry_kit import group, leaf, local, parquet, root, table
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+pytestmark = pytest.mark.any_database
+
 ROWS = 100_000
 FLIGHTS = parquet({f"c{n}": range(n, ROWS + n) for n in range(10)}, row_group_size=10_000, compression="none")
 

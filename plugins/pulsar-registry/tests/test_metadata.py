@@ -5,6 +5,8 @@ import json
 import pytest
 from registry_kit import group, leaf, root, sha, sizes_of
 
+pytestmark = pytest.mark.any_database
+
 META = json.dumps({"site": "JFK", "é": [1, None]}).encode()
 BROKEN = b'{"a": NaN}'
 LARGE = json.dumps({"a": "x" * (16 << 10)}).encode()

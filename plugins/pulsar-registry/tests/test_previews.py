@@ -5,6 +5,8 @@ from datetime import datetime
 import pytest
 from registry_kit import group, leaf, local, root, sha, sizes_of
 
+pytestmark = pytest.mark.any_database
+
 
 def preview(person, digest, handle="ann/p"):
     answer = person.get(f"/api/package_preview/{handle}/{digest}")

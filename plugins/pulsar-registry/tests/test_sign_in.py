@@ -12,6 +12,8 @@ from core.db import db
 from core.identity import OPERATOR
 from core.users import services
 
+pytestmark = pytest.mark.any_database
+
 PASSWORD = "correct horse 1!"
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "User-Agent": "python-requests/2.27.1"}
 

@@ -13,6 +13,8 @@ from core.jobs.models import Job
 from registry import describing
 from registry.describing import Reader, Undescribed
 
+pytestmark = pytest.mark.any_database
+
 COLUMNS = {
     "n": [3, None, 1],
     "text": ["b", "a" * 300, None],

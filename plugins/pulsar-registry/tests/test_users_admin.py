@@ -11,6 +11,8 @@ from core.identity import OPERATOR
 from core.jobs.run import run_next, worker_name
 from core.users import services
 
+pytestmark = pytest.mark.any_database
+
 NAMED = ("disable", "enable", "grant_admin", "revoke_admin", "reset_password", "delete")
 
 
