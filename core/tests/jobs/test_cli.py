@@ -8,6 +8,8 @@ from core.cli.jobs import jobs
 from core.db import db
 from core.jobs import Job, JobState
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture
 def flask_jobs(runner, kinds):

@@ -14,6 +14,8 @@ from core.models import Event
 from core.notifications import notify
 from core.notifications.models import Notification, NotificationType
 
+pytestmark = pytest.mark.any_database
+
 OWN = ("notifications_view", "notifications_modify")
 MANY = 5
 

@@ -13,6 +13,8 @@ from core.sharing import Audience, Level, share
 from core.users import services
 from core.users.models import SecondaryClass, SecondaryClassMember, User, UserClass
 
+pytestmark = pytest.mark.any_database
+
 MEMBERS = "You cannot delete a {} while users are assigned to it."
 KINDS = pytest.mark.parametrize(
     ("secondary", "kind", "key"),

@@ -8,6 +8,8 @@ from sqlalchemy import update
 from core.db import db, now
 from core.models import Event
 
+pytestmark = pytest.mark.any_database
+
 
 def series(person, event, handle="ann/p"):
     answer = person.get(f"/api/package_timeseries/{handle}/{event}")

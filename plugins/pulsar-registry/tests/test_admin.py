@@ -8,6 +8,8 @@ from registry_kit import Person
 from core.conftest import add_permissions
 from core.users import services
 
+pytestmark = pytest.mark.any_database
+
 ADMIN_CALLS = [
     "/api/audit/ann/",
     "/api/audit/ann/p/",

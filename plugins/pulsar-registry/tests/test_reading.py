@@ -12,6 +12,8 @@ from core.storage.verifying import verify
 from core.users import services
 from registry.models import Revision
 
+pytestmark = pytest.mark.any_database
+
 META = [b'{"of":"root"}', b'{"of":"group"}', b'{"of":"leaf"}']
 
 
