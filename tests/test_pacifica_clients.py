@@ -98,6 +98,8 @@ def test_the_downloader_the_command_line_and_curl(site, commands, event, tmp_pat
     with tarfile.open(tmp_path / "my_cart.tar") as tar:
         found = {one.name: tar.extractfile(one).read() for one in tar}
     assert found == {path.replace("data/", "my_cart/", 1): data for path, data in wanted.items()}
+    assert '"path": ' in run(["curl", "-f", *user, f"{cart}/manifest"], tmp_path)
+    assert run(["curl", "-f", *user, f"{cart}/manifest?format=sha256sum"], tmp_path).endswith("\n")
     assert "Deleted" in run(["curl", *user, "-X", "DELETE", cart], tmp_path)
 
 
