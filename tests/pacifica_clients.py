@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from quilt_client import NotInstalled
+from old_pythons import NotInstalled, find_python
 
 import install
 
@@ -26,25 +26,6 @@ FOLDER = ROOT / ".clients" / "pacifica"
 PACKAGES = ("pacifica-archiveinterface==0.4.2", "pacifica-downloader==0.4.1", "pacifica-cli==0.5.2")
 INSTALL_LIMIT = 600  # s; it takes about 60
 START_LIMIT = 60  # s
-
-
-def _candidates() -> Iterator[str]:
-    """Pythons 3.8 that may be here: on the PATH, or among the versions of pyenv."""
-    if found := shutil.which("python3.8"):
-        yield found
-    root = os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv"
-    yield from map(str, sorted(Path(root, "versions").glob("3.8*/bin/python")))
-
-
-def find_python() -> str:
-    """:raises NotInstalled: if no CPython 3.8 starts here."""
-    for candidate in _candidates():
-        asked = subprocess.run(
-            [candidate, "-c", "import ssl, sys; print(sys.version_info[:2])"], text=True, capture_output=True
-        )
-        if asked.stdout.strip() == "(3, 8)":
-            return candidate
-    raise NotInstalled("there is no CPython 3.8, neither on the PATH nor of pyenv")
 
 
 @cache
@@ -58,7 +39,7 @@ def installed() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         stamp, wanted = FOLDER / "installed.json", json.dumps([str(FOLDER), *PACKAGES])
         if not (stamp.is_file() and stamp.read_text() == wanted):
-            python = find_python()
+            python = find_python(8)
             shutil.rmtree(FOLDER, ignore_errors=True)
             _run(python, "-m", "venv", str(FOLDER))
             _run(

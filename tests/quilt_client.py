@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from html.parser import HTMLParser
@@ -22,6 +21,8 @@ from typing import Any
 from urllib.parse import urlencode, urljoin
 from urllib.request import HTTPCookieProcessor, build_opener
 
+from old_pythons import NotInstalled, find_python
+
 import install
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,34 +32,6 @@ PIP = "pip==21.3.1"
 PACKAGES = ("quilt==2.9.15", "pandas==1.1.5", "pyarrow==6.0.1", "xlrd==1.2.0")
 INSTALL_LIMIT = 300  # s; it takes about 20
 LIMIT = 120  # s for a command of the client; most take one
-
-
-class NotInstalled(Exception):
-    """The client cannot be had on this machine; the message says why."""
-
-
-def _candidates() -> Iterator[str]:
-    """Pythons 3.6 that may be here: on the PATH, or among the versions of pyenv."""
-    for folder in os.environ["PATH"].split(os.pathsep):
-        if found := shutil.which("python3.6", path=folder):
-            yield found
-    root = os.environ.get("PYENV_ROOT", "")
-    if pyenv := shutil.which("pyenv"):
-        root = subprocess.run([pyenv, "root"], text=True, capture_output=True).stdout.strip() or root
-    for python in sorted(Path(root, "versions").glob("3.6*/bin/python")) if root else ():
-        yield str(python)
-
-
-def find_python() -> str:
-    """:raises NotInstalled: if no CPython 3.6 starts here."""
-    for candidate in _candidates():
-        # A shim of pyenv may be there for a version that is not chosen; it only complains.
-        asked = subprocess.run(
-            [candidate, "-c", "import ssl, sys; print(sys.version_info[:2])"], text=True, capture_output=True
-        )
-        if asked.stdout.strip() == "(3, 6)":
-            return candidate
-    raise NotInstalled("there is no CPython 3.6, neither on the PATH nor of pyenv")
 
 
 @cache
@@ -72,7 +45,7 @@ def installed() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         stamp, wanted = FOLDER / "installed.json", json.dumps([str(FOLDER), PIP, *PACKAGES])
         if not (stamp.is_file() and stamp.read_text() == wanted and _starts(FOLDER / "bin")):
-            python = find_python()
+            python = find_python(6)
             shutil.rmtree(FOLDER, ignore_errors=True)
             _install(python)
             stamp.write_text(wanted)

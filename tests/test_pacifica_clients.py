@@ -8,8 +8,8 @@ import tarfile
 from urllib.request import Request, urlopen
 
 import pytest
+from old_pythons import NotInstalled
 from pacifica_clients import archive_interface, installed
-from quilt_client import NotInstalled
 
 LIMIT = 120  # s
 FILES = {

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from quilt_client import Browser, NotInstalled, QuiltUser, describe, forks, installed
+from old_pythons import NotInstalled
+from quilt_client import Browser, QuiltUser, describe, forks, installed
 
 from pulsar_client.client import Client
 

@@ -7,8 +7,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 from cart_kit import READY, content, entry
+from old_pythons import NotInstalled
 from pacifica_clients import archive_interface, installed
-from quilt_client import NotInstalled
 
 pytestmark = pytest.mark.any_database
 
