@@ -7,7 +7,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from cart.bundle import Entries, Extra, Pieces, Read
+from cart.bundle import Entries, Extra, Read
+from cart.pieces import Pieces
 from cart.table import Table
 
 __all__ = ["make_bag"]

@@ -11,35 +11,18 @@ part is a search by halves.
 from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from typing import Final, NamedTuple
 
+from cart.pieces import PIECE_BYTES, BrokenBundle, Piece, Pieces
 from cart.table import BLOCK, USTAR_MTIME, USTAR_ROOM, USTAR_SIZE, Odd, Table, ustar_room
 
-__all__ = [
-    "PIECE_BYTES",
-    "BrokenBundle",
-    "Bundle",
-    "Entries",
-    "Extra",
-    "Part",
-    "Pieces",
-    "Read",
-    "Tar",
-]
+__all__ = ["Bundle", "Entries", "Extra", "Part", "Read", "Tar"]
 
-# What is handed to the server at once. Less costs calls, more costs memory and brings nothing.
-PIECE_BYTES: Final = 256 * 2**10
 _ZEROS: Final = bytes(12 * 2**10)  # the most that a part ends with: two blocks, then up to twenty
 
-Pieces = Generator[bytes, None, None]
-Read = Callable[[int, int, int], Iterable[bytes]]
-
-
-class BrokenBundle(Exception):
-    """A file is not as long as was promised, so that the bundle cannot be completed."""
+Read = Callable[[int, int, int], Iterable[Piece]]
 
 
 class Extra(NamedTuple):
@@ -75,8 +58,7 @@ class Entries:
     """The files of a bundle in byte order of their names: those of a table, and extra ones around them.
 
     :param read: gives the bytes ``start`` to ``stop`` (exclusive) of a member of the table, by its index.
-        It ends the bundle with whatever it raises. What it returns is closed, if it can be, when nobody
-        wants the rest.
+        It ends the bundle with whatever it raises. What it opens stays open until it is called again.
     :param top: the first segment of every name.
     :param folder: what comes between it and the paths of the table, with its slash.
     :param before: extra files whose names are smaller than ``folder``; in order.
@@ -93,6 +75,7 @@ class Entries:
         after: Sequence[Extra] = (),
     ) -> None:
         self._table = table
+        self._members = len(table)
         self._read = read
         self._top = top.encode() + b"/"
         self._prefix = self._top + folder
@@ -103,7 +86,7 @@ class Entries:
         self._extra_names = _sums(len(self._top) + len(one.name) for one in self._extras)
 
     def __len__(self) -> int:
-        return len(self._table) + len(self._extras)
+        return self._members + len(self._extras)
 
     def sizes_before(self, index: int) -> int:
         """Bytes of all files before one."""
@@ -154,41 +137,23 @@ class Entries:
         for one in self._extras[max(extra, self._before) :]:
             yield Entry(self._top, one.name, one.size, one.mtime, one.crc32)
 
-    def read(self, index: int, start: int, stop: int) -> Pieces:
-        """Exactly the bytes ``start`` to ``stop`` of one file.
-
-        :raises BrokenBundle: there are fewer, or more came.
-        """
-        left = stop - start
+    def read(self, index: int, start: int, stop: int) -> Iterable[Piece]:
+        """The bytes ``start`` to ``stop`` of one file, as far as there are such."""
         member = index - self._before
-        source: Iterable[bytes]
-        if 0 <= member < len(self._table):
-            source = self._read(member, start, stop)
-        else:
-            source = self._extras[self._count(index)[1]].read(start, stop)
-        try:
-            for piece in source:
-                left -= len(piece)
-                if left < 0:
-                    break
-                yield piece
-        finally:
-            if close := getattr(source, "close", None):
-                close()
-        if left:
-            said = "fewer" if left > 0 else "more"
-            raise BrokenBundle(f"{next(self.iterate(index)).name!r} has {said} bytes than were promised")
+        if 0 <= member < self._members:
+            return self._read(member, start, stop)
+        return self._extras[self._count(index)[1]].read(start, stop)
 
     def _count(self, index: int) -> tuple[int, int]:
         """How many members of the table, and how many extra files, are before ``index``."""
-        member = min(max(index - self._before, 0), len(self._table))
+        member = min(max(index - self._before, 0), self._members)
         return member, index - member
 
     def _odd_extras(self, first: int, stop: int) -> Iterator[Odd]:
         for number in range(first, stop):
             one = self._extras[number]
             room = ustar_room(one.name) - len(self._top) if self._top.isascii() else -1
-            index = number if number < self._before else number + len(self._table)
+            index = number if number < self._before else number + self._members
             yield Odd(index, room, len(self._top) + len(one.name), one.mtime, one.size)
 
 
@@ -215,49 +180,53 @@ class Bundle(ABC):
         self._entries = entries
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Pieces:
-        """The bytes ``start`` to ``stop`` (exclusive; by default the end), in pieces of some 256 KiB.
+        """The bytes ``start`` to ``stop`` (exclusive; by default the end); small pieces are joined.
 
         One file is open at a time, none when the generator is closed or has ended. Memory: two pieces.
 
         :raises BrokenBundle: a file has fewer or more bytes than promised; and whatever reading it raises.
             Then what was sent must not look complete.
         """
-        held: list[bytes] = []
-        size = 0
-        with closing(self._pieces(start, self.total if stop is None else stop)) as pieces:
-            for piece in pieces:
-                held.append(piece)
-                size += len(piece)
-                if size >= PIECE_BYTES:
-                    yield b"".join(held) if len(held) > 1 else piece
-                    held, size = [], 0
-        if held:
-            yield b"".join(held)
-
-    def _pieces(self, start: int, stop: int) -> Pieces:
+        stop = self.total if stop is None else stop
         if start >= stop:
             return
         number = bisect_right(range(self._count), start, key=self._offset) - 1
         at = self._offset(number)
-        for head, entry, size, zeros in self._parts(number):
+        held: list[bytes] = []  # small pieces, which are sent together
+        size = 0
+        for head, entry, count, zeros in self._parts(number):
             content = at + len(head)
-            end = content + size
+            end = content + count
             following = end + zeros
-            if start <= at and following <= stop:
-                yield head
-                if size:
-                    yield from self._entries.read(entry, 0, size)
-                if zeros:
-                    yield _ZEROS[:zeros]
-            else:
-                yield head[max(0, start - at) : max(0, stop - at)]
-                first, last = max(0, start - content), min(size, stop - content)
-                if first < last:
-                    yield from self._entries.read(entry, first, last)
-                yield _ZEROS[: max(0, min(stop, following) - max(start, end))]
+            first, last = 0, count
+            if at < start or following > stop:
+                head = head[max(0, start - at) : max(0, stop - at)]
+                first, last = max(0, start - content), min(count, stop - content)
+                zeros = max(0, min(stop, following) - max(start, end))
+            held.append(head)
+            size += len(head)
+            left = max(0, last - first)
+            for piece in self._entries.read(entry, first, last) if left else ():
+                left -= len(piece)
+                if left < 0:
+                    break
+                if size and (not isinstance(piece, bytes) or size + len(piece) > PIECE_BYTES):
+                    yield b"".join(held)
+                    held, size = [], 0
+                if isinstance(piece, bytes):
+                    held.append(piece)
+                    size += len(piece)
+                else:
+                    yield piece
+            if left:
+                said, name = "fewer" if left > 0 else "more", next(self._entries.iterate(entry)).name
+                raise BrokenBundle(f"{name!r} has {said} bytes than were promised")
+            held.append(_ZEROS[:zeros])
+            size += zeros
             at = following
             if at >= stop:
-                return
+                break
+        yield b"".join(held)
 
     @abstractmethod
     def _offset(self, number: int) -> int:
@@ -277,6 +246,7 @@ _RECORD: Final = 10240  # bytes; a tar is a multiple of it, as tapes had it and 
 _ZERO: Final = b"0000000\x00"
 _MODE_AND_OWNER: Final = b"0000644\x00" + _ZERO + _ZERO  # for everyone to read; root, without a name
 _MIDDLE: Final = bytes(100) + b"ustar\x00" + b"00" + bytes(64) + _ZERO + _ZERO
+_PADDING: Final = [bytes(100 - count) for count in range(101)]  # behind a name of so many bytes
 _CONSTANT_SUM: Final = sum(_MODE_AND_OWNER) + sum(_MIDDLE) + 8 * ord(" ")
 
 
@@ -324,6 +294,8 @@ def _tar_head(entry: Entry) -> bytes:
     prefix, path, size, mtime, _ = entry
     name = prefix + path
     is_plain = size < USTAR_SIZE and 0 <= mtime < USTAR_MTIME
+    if is_plain and len(name) <= 100 and name.isascii():
+        return _header(name, b"", size, mtime)
     if len(prefix) <= ustar_room(path) and prefix.isascii():
         pax = b"" if is_plain else _pax(b"", size, mtime)
         cut = -1 if len(name) <= 100 else name.find(b"/", len(name) - 101)
@@ -341,15 +313,17 @@ def _header(name: bytes, prefix: bytes, size: int, mtime: int, kind: bytes = b"0
     """A ustar header, 512 bytes (POSIX.1-2017, pax, "ustar Header Block")."""
     numbers = b"%011o\x00%011o\x00" % (size, mtime)
     checksum = _CONSTANT_SUM + sum(name) + sum(prefix) + sum(numbers) + kind[0]
-    return b"%b%b%b%06o\x00 %b%b%b" % (
-        name.ljust(100, b"\x00"),
+    head = b"%b%b%b%b%06o\x00 %b%b%b" % (
+        name,
+        _PADDING[len(name)],
         _MODE_AND_OWNER,
         numbers,
         checksum,
         kind,
         _MIDDLE,
-        prefix.ljust(155 + 12, b"\x00"),
+        prefix,
     )
+    return head.ljust(BLOCK, b"\x00")
 
 
 def _pax(name: bytes, size: int, mtime: int) -> bytes:

@@ -8,7 +8,8 @@ from typing import Any
 
 from hypothesis import settings
 
-from cart.bundle import Entries, Pieces
+from cart.bundle import Entries
+from cart.pieces import Pieces
 from cart.table import Member, Table, write_table
 
 # A busy machine is slow at times, and a hundred examples find here what fifty do.

@@ -11,8 +11,8 @@ from datetime import timedelta
 import pytest
 from cart_kit import READY, Person, entry
 
-from cart.bundle import BrokenBundle
 from cart.models import Cart
+from cart.pieces import BrokenBundle
 from cart.services import tables
 from core.conftest import add_permissions
 from core.db import db, now

@@ -9,6 +9,7 @@ from werkzeug.http import http_date, is_resource_modified, quote_etag
 
 from cart.errors import CartFailed
 from cart.permissions import CartPermissions as P
+from cart.pieces import as_bytes, send, socket_of
 from cart.routes.callers import caller, check_uid
 from cart.services import carts, downloads, showing
 from cart.services.downloads import Download
@@ -95,7 +96,7 @@ def _find(identity: Identity, uid: str) -> "Cart":
         raise NotFound(GONE)
     if cart.state == "ready":
         showing.require_readable(cart, identity)
-    return cart
+    return downloads.kept(cart)
 
 
 def _send(cart: "Cart", download: Download, media_type: str) -> Response:
@@ -120,7 +121,8 @@ def _send(cart: "Cart", download: Download, media_type: str) -> Response:
         answer.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{download.size}"
     if request.method == "GET":
         noting = downloads.iter_noting_use(cart, download.blocks(start, stop))
-        answer.response = stream_with_context(noting)
+        connection = socket_of(request.environ)
+        answer.response = stream_with_context(send(noting, connection) if connection else as_bytes(noting))
     return answer
 
 

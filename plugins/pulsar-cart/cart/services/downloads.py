@@ -11,10 +11,11 @@ from typing import BinaryIO, Final
 from sqlalchemy import select, update
 
 from cart.bag import make_bag
-from cart.bundle import Bundle, Entries, Pieces, Tar
+from cart.bundle import Bundle, Entries, Tar
 from cart.document import path_key
 from cart.models import Cart, Entry
 from cart.paths import BadPath, clean_name, clean_path, default_name, top_of
+from cart.pieces import Pieces
 from cart.services.reading import Reader, iter_pieces, open_member
 from cart.services.tables import open_table, write
 from cart.table import Member
@@ -23,7 +24,7 @@ from core.db import change, db, now, own_transaction
 from core.errors import Conflict, NotFound
 from core.storage.models import Blob
 
-__all__ = ["FORMATS", "Download", "iter_noting_use", "open_bundle", "open_file"]
+__all__ = ["FORMATS", "Download", "iter_noting_use", "kept", "open_bundle", "open_file"]
 
 FORMATS: Final[dict[str, type[Bundle]]] = {"tar": Tar, "zip": Zip}
 NOTE: Final = timedelta(seconds=60)  # a download says so often that it goes on
@@ -44,6 +45,12 @@ class Download:
     modified_at: datetime
     size: int
     blocks: Callable[[int, int], Pieces]
+
+
+def kept(cart: Cart) -> Cart:
+    """The cart as it was found: looking at the table of its files ends transactions, which costs it else."""
+    db.session.expunge(cart)
+    return cart
 
 
 def open_bundle(cart: Cart, *, name: str | None, kind: str, as_bag: bool) -> Download:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import BinaryIO, Final, Self, cast
 
-from cart.bundle import PIECE_BYTES, Pieces
+from cart.pieces import PIECE_BYTES, Piece, Pieces, Stretch
 from cart.services.local import open_local
 from cart.sources import LocalSource, find_source
 from cart.table import Member, Table
@@ -18,14 +18,14 @@ from core.storage import Place
 
 __all__ = ["Reader", "iter_pieces", "open_member"]
 
+FEW: Final = 16 * 2**10  # B, below which a call of the kernel for them alone costs more than to copy them
 AHEAD: Final = 256  # blobs that are looked for with one statement
 
 
 class Reader:
     """Reads members in any order; cheapest in theirs. A context manager, and not for two threads at once.
 
-    Small blobs lie together in a file, mostly in another order. It stays open while it is the one that is
-    wanted; that is the only file that is ever open beside the one that is being read.
+    One file is open at a time, until another one is wanted: small blobs lie together in one.
     """
 
     def __init__(self, table: Table) -> None:
@@ -33,19 +33,19 @@ class Reader:
         self._store = storage.store()
         self._sources: dict[str, LocalSource] = {}
         self._places: dict[int, Place] = {}
-        self._pack: BinaryIO | None = None
-        self._pack_name = ""
+        self._file: BinaryIO | None = None
+        self._pack = ""  # of what blobs the open file is, if it is one of many
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        pack, self._pack, self._pack_name = self._pack, None, ""
-        if pack is not None:
-            pack.close()
+        if self._file is not None:
+            self._file.close()
+        self._file, self._pack = None, ""
 
-    def read(self, index: int, start: int, stop: int) -> Iterable[bytes]:
-        """The bytes ``start`` to ``stop`` (exclusive) of a member.
+    def read(self, index: int, start: int, stop: int) -> Iterable[Piece]:
+        """The bytes ``start`` to ``stop`` (exclusive) of a member; good until the next call.
 
         :raises NotFound: it is not there any more, or has changed.
         """
@@ -53,31 +53,27 @@ class Reader:
         if place is None:
             member = self._table.member(index)
             if member.place:
-                return _read(self._open_local(member, start), stop - start)
+                file = self._keep(self._open_local(member))
+                return (stretch(file.fileno(), start, stop - start),)
             place = self._look(index)
         try:
             return self._read_place(place, start, stop)
         except NotFound:  # the sweep may have moved it after we asked where it is
             return self._read_place(self._look(index), start, stop)
 
-    def _read_place(self, place: Place, start: int, stop: int) -> Iterable[bytes]:
-        is_in_pack = place.is_packed and stop - start <= PIECE_BYTES
-        if is_in_pack and (place.name == self._pack_name or self._open_pack(place)):
-            assert self._pack is not None
-            return (os.pread(self._pack.fileno(), stop - start, place.start + start),)
-        return _read(self._store.open_place(place, start, stop), stop - start)
+    def _read_place(self, place: Place, start: int, stop: int) -> Iterable[Piece]:
+        if self._file is None or place.name != self._pack:
+            file = self._keep(self._store.open_place(place, start, stop))
+            if _descriptor(file) is None:
+                return iter_pieces(file, stop - start)
+            self._pack = place.name if place.is_packed else ""
+        assert self._file is not None
+        return (stretch(self._file.fileno(), place.start + start, stop - start),)
 
-    def _open_pack(self, place: Place) -> bool:
-        """Whether the file of ``place`` is one of this machine, which is open then."""
+    def _keep(self, file: BinaryIO) -> BinaryIO:
         self.__exit__()
-        pack = self._store.open_place(Place(place.name, 0, place.start + place.size))
-        try:
-            pack.fileno()
-        except OSError:  # bytes that come from somewhere else
-            pack.close()
-            return False
-        self._pack, self._pack_name = pack, place.name
-        return True
+        self._file = file
+        return file
 
     def _look(self, first: int) -> Place:
         """Where a blob is, and those that follow it up to the next local file."""
@@ -94,11 +90,12 @@ class Reader:
             raise NotFound("not available")
         return self._places[first]
 
-    def _open_local(self, member: Member, start: int) -> BinaryIO:
+    def _open_local(self, member: Member) -> BinaryIO:
         name, _, identifier = member.place.decode().partition("\0")
-        if name not in self._sources:
-            self._sources[name] = _local_source(name)
-        return _open_at(self._sources[name], identifier, member, start)
+        source = self._sources.get(name)
+        if source is None:
+            source = self._sources[name] = _local_source(name)
+        return open_local(source, identifier, member.size, member.mtime)
 
 
 def open_member(member: Member, start: int) -> BinaryIO:
@@ -108,10 +105,37 @@ def open_member(member: Member, start: int) -> BinaryIO:
     """
     if member.place:
         name, _, identifier = member.place.decode().partition("\0")
-        return _open_at(_local_source(name), identifier, member, start)
-    stream = storage.store().open(member.sha256.hex(), start, member.size)
-    db.session.rollback()
+        stream = open_local(_local_source(name), identifier, member.size, member.mtime)
+        stream.seek(start)
+    else:
+        stream = storage.store().open(member.sha256.hex(), start, member.size)
+        db.session.rollback()
     return stream
+
+
+def iter_pieces(stream: BinaryIO, count: int) -> Pieces:
+    """The next ``count`` bytes of a stream, which is closed then; fewer if it ends before."""
+    with stream:
+        descriptor = _descriptor(stream)
+        if descriptor is not None:
+            yield stretch(descriptor, os.lseek(descriptor, 0, os.SEEK_CUR), count)
+            return
+        while count and (piece := stream.read(min(count, PIECE_BYTES))):
+            yield piece
+            count -= len(piece)
+
+
+def stretch(descriptor: int, start: int, count: int) -> Piece:
+    """Bytes of an open file; read now if they are few, so that those of several files are sent together."""
+    return os.pread(descriptor, count, start) if count < FEW else Stretch(descriptor, start, count)
+
+
+def _descriptor(stream: BinaryIO) -> int | None:
+    """Of the file that a stream reads, if it is one of this machine."""
+    try:
+        return stream.fileno()
+    except OSError:
+        return None
 
 
 def _local_source(name: str) -> LocalSource:
@@ -119,29 +143,3 @@ def _local_source(name: str) -> LocalSource:
     if source is None:
         raise NotFound("not available")
     return cast(LocalSource, source)
-
-
-def _open_at(source: LocalSource, identifier: str, member: Member, start: int) -> BinaryIO:
-    stream = open_local(source, identifier, member.size, member.mtime)
-    if start:
-        stream.seek(start)
-    return stream
-
-
-def _read(stream: BinaryIO, count: int) -> Iterable[bytes]:
-    """What :func:`iter_pieces` gives; at once, if it is one piece."""
-    if count > PIECE_BYTES:
-        return iter_pieces(stream, count)
-    with stream:
-        piece = stream.read(count)
-        if len(piece) == count:
-            return (piece,)
-        return [piece, *iter_pieces(stream, count - len(piece))]
-
-
-def iter_pieces(stream: BinaryIO, count: int) -> Pieces:
-    """The next ``count`` bytes of a stream, which is closed then; fewer if it ends before."""
-    with stream:
-        while count and (piece := stream.read(min(count, PIECE_BYTES))):
-            yield piece
-            count -= len(piece)

@@ -11,6 +11,7 @@ from cart.table import Member, Table, write_table
 from core import storage
 from core.db import change, db
 from core.errors import NotFound
+from core.storage import Place
 from core.storage.models import Blob
 
 __all__ = ["open_table", "write"]
@@ -40,15 +41,29 @@ def write(cart: Cart) -> str:
 
 
 def open_table(digest: str) -> Table:
-    """The table of a cart. Each look at it is a short transaction."""
+    """The table of a cart. Each look at it is a short transaction, if there is one at all."""
     store = storage.store()
+    place = _place(digest)
 
     def read(start: int, stop: int) -> bytes:
-        with store.open(digest, start, stop) as stream:
-            db.session.rollback()
+        nonlocal place
+        try:
+            stream = store.open_place(place, start, stop)
+        except NotFound:  # the sweep may have moved it after we asked where it is
+            place = _place(digest)
+            stream = store.open_place(place, start, stop)
+        with stream:
             return read_all(stream, stop - start)
 
-    return Table(read, store.get(digest).size)
+    return Table(read, place.size)
+
+
+def _place(digest: str) -> Place:
+    found = storage.store().find_places([digest])
+    db.session.rollback()
+    if digest not in found:
+        raise NotFound("not available")
+    return found[digest]
 
 
 def read_all(stream: BinaryIO, count: int) -> bytes:

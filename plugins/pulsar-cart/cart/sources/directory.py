@@ -1,5 +1,6 @@
 """Files below a folder of this machine, read in place."""
 
+import io
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
@@ -72,7 +73,7 @@ class DirectorySource:
             descriptor = os.open(self._real + relative, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except (ValueError, OSError):
             raise NotFound from None
-        file = open(descriptor, "rb", buffering=0)  # noqa: SIM115 - the caller closes
+        file = io.FileIO(descriptor)
         try:
             found = os.readlink(f"/proc/self/fd/{descriptor}")
         except OSError:  # no Linux
