@@ -103,6 +103,36 @@ def test_the_downloader_the_command_line_and_curl(site, commands, event, tmp_pat
     assert "Deleted" in run(["curl", *user, "-X", "DELETE", cart], tmp_path)
 
 
+def test_the_command_line_downloads_a_package_by_its_number(commands, start_site, tmp_path):
+    site = start_site(PULSAR_PLUGINS='["registry", "cart"]', PULSAR_CART_DEFAULT_SOURCE="registry")
+    ann = site.person("ann", tmp_path / "home")
+    source = tmp_path / "source"
+    for folder, file, data in FILES.values():
+        (source / folder).mkdir(parents=True, exist_ok=True)
+        (source / folder / file).write_bytes(data)
+    ann.does("build", "ann/flights", source)
+    ann.does("push", "ann/flights")
+    (pushed,) = json.loads(ann.does("log", "ann/flights", "--json"))
+
+    def download(user, key):
+        target = tmp_path / user
+        command = [commands / "pacifica-cli", "download", "--destination", target]
+        run(
+            [*command, "--transaction-id", pushed["number"]],
+            tmp_path,
+            DOWNLOAD_URL=f"{site.url}/cart",
+            DOWNLOAD_POLICY_URL=f"{site.url}/cart/status/transactions/by_id",
+            AUTHENTICATION_TYPE="basic",
+            AUTHENTICATION_USERNAME=user,
+            AUTHENTICATION_PASSWORD=key,
+        )
+        return read_tree(target)
+
+    assert download("ann", ann.key) == {f"data/{path}": data for path, data in read_tree(source).items()}
+    with pytest.raises(AssertionError, match="status_code == 200"):
+        download("bob", site.key_of_new_user("bob"))
+
+
 def read_tree(folder):
     paths = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}

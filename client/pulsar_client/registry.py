@@ -62,6 +62,7 @@ class LogEntry:
     message: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)  # any JSON; see docs/client.md
     entry: str | None = None  # hash of this entry, which covers that of the one before
+    number: int | None = None  # of the revision, by which clients of Pacifica ask for it
 
 
 class Registry:
@@ -407,7 +408,7 @@ def _parse_log_entry(entry: object) -> LogEntry:
     if not isinstance(entry, dict) or not isinstance(created, int | float) or not is_time(created):
         raise ProtocolError("The site's log has an entry without a time.")
     digest = _expect(entry, "hash", str)
-    provenance, hashed = entry.get("provenance"), entry.get("entry")
+    provenance, hashed, number = entry.get("provenance"), entry.get("entry"), entry.get("number")
     return LogEntry(
         digest,
         float(created),
@@ -417,6 +418,7 @@ def _parse_log_entry(entry: object) -> LogEntry:
         str(entry.get("message") or ""),
         provenance if isinstance(provenance, dict) else {},
         hashed if isinstance(hashed, str) else None,
+        number if isinstance(number, int) and not isinstance(number, bool) else None,
     )
 
 

@@ -2,11 +2,12 @@
 
 import json
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
 from cart_kit import READY
 from cart_kit import Person as Taker
-from registry_kit import Person, group, leaf, parquet, root, table
+from registry_kit import Person, group, leaf, parquet, root, sha, table
 
 from core.db import db
 from core.users import services
@@ -137,3 +138,119 @@ def test_a_cart_keeps_what_a_deleted_package_had(ann, top):
     assert ann.registry.delete("/api/package/ann/things/").status_code == 200
     assert ann.cart.client.get("/cart/u/manifest").status_code == 404  # its reader may not any more
     assert ann.cart.delete("u").status_code == 200
+
+
+def transaction(taker, number):
+    return taker.client.get(f"/cart/status/transactions/by_id/{number}")
+
+
+def number_of(person, package="ann/things"):
+    return person.registry.get(f"/api/log/{package}/").json["logs"][-1]["number"]
+
+
+def as_pacifica_posts(found):
+    """The entries that pacifica-downloader makes of what it was told of a number."""
+    return [
+        {
+            "id": name,
+            "path": f"{one['subdir']}/{one['name']}",
+            "hashsum": one["hashsum"],
+            "hashtype": one["hashtype"],
+        }
+        for name, one in found["files"].items()
+    ]
+
+
+@pytest.fixture
+def numbered(settings):
+    settings(CART_DEFAULT_SOURCE="registry")
+
+
+def test_a_revision_is_downloaded_by_its_number(ann, top, numbered):
+    number = number_of(ann)
+    found = transaction(ann.cart, number).json
+    assert found["files"][f"{number}/raw/deep/numbers.parquet"] == {
+        "subdir": "raw/deep", "name": "numbers.parquet", "hashtype": "sha256", "hashsum": sha(TABLE)
+    }  # fmt: skip
+    ann.cart.makes("by_number", *as_pacifica_posts(found))
+    assert ann.cart.state("by_number") == READY
+    ann.cart.makes("whole", whole(hash=top))
+    one, other = paths(ann.cart, "by_number"), paths(ann.cart, "whole")
+    assert {path: line["sha256"] for path, line in one.items()} == {
+        path: line["sha256"] for path, line in other.items()
+    }
+
+
+def test_a_number_stands_for_one_revision_however_often_it_was_pushed(ann, numbered):
+    for content in (b"1", b"2", b"1"):
+        ann.registry.push("ann/p", {"a": content})
+    numbers = [entry["number"] for entry in ann.registry.get("/api/log/ann/p/").json["logs"]]
+    assert numbers[0] == numbers[2] != numbers[1]
+    found = [transaction(ann.cart, number).json["files"][f"{number}/a"] for number in numbers]
+    assert [one["hashsum"] for one in found] == [sha(b"1"), sha(b"2"), sha(b"1")]
+
+
+def test_a_package_without_files_has_a_number_too(ann, numbered):
+    ann.registry.push_tree("ann/things", root())
+    assert transaction(ann.cart, number_of(ann)).json == {"files": {}}
+
+
+def test_files_of_a_number_have_paths_of_their_own(ann, numbered):
+    called = {"x": "y", "y": "same", "z": "same", "g": "h", "k": "l"}
+    leaves = {
+        name: leaf(name.encode(), metadata={"q_path": file}) for name, file in called.items() if name != "g"
+    }
+    tree = root(
+        h=group(g=leaf(b"g", metadata={"q_path": "i"})), g=leaf(b"g", metadata={"q_path": "h"}), **leaves
+    )
+    ann.registry.push_tree("ann/things", tree, b"x", b"y", b"z", b"g", b"k")
+    found = transaction(ann.cart, number_of(ann)).json["files"]
+    names = {path.partition("/")[2]: one["hashsum"] for path, one in found.items()}
+    expected = {"x": b"x", "y": b"y", "z": b"z", "g": b"g", "h/i": b"g", "l": b"k"}
+    assert names == {path: sha(content) for path, content in expected.items()}
+
+
+def test_numbers_that_there_are_not(ann, top, numbered):
+    odd = ["0", "-1", "01", "+1", "1.0", "x", "\0", "\u0661", "9" * 18, str(2**63), str(10**30), "9" * 4000]
+    for number in odd:
+        answer = transaction(ann.cart, quote(number))
+        assert answer.status_code == 404, number
+        assert answer.json["message"] == "There is no transaction of this number."
+    entry = {"hashtype": "sha256", "hashsum": ""}
+    for number in odd:
+        if number != "\0":  # no database has it in a text
+            ann.cart.makes(f"u{len(number)}", entry | {"id": f"{number}/README", "path": "x"})
+            assert "not available" in ann.cart.state(f"u{len(number)}")[2], number
+
+
+def test_a_number_is_for_those_who_may_read_the_package(people, ann, top, numbered, app):
+    bob, number = people("bob"), number_of(ann)
+    files = as_pacifica_posts(transaction(ann.cart, number).json)
+    secret, nothing = transaction(bob.cart, number), transaction(bob.cart, number + 1)
+    assert secret.status_code == nothing.status_code == 404
+    assert secret.json == nothing.json
+    bob.cart.makes("u", *files)
+    assert "6 of 6 files failed" in bob.cart.state("u")[2]
+    assert transaction(Taker(app), number).headers["WWW-Authenticate"].startswith("Basic")
+
+    ann.registry.put("/api/access/ann/things/bob")
+    assert transaction(bob.cart, number).status_code == 200
+    bob.cart.makes("u", *files)
+    assert bob.cart.state("u") == READY
+    assert bob.cart.get("u").status_code == 200
+    ann.registry.delete("/api/access/ann/things/bob")
+    assert bob.cart.get("u").status_code == 404
+
+
+def test_a_source_without_numbers_has_no_transactions(ann, top, settings, tmp_path):
+    for source in ("archive", "directory", "nowhere"):
+        settings(CART_DEFAULT_SOURCE=source, CART_DIRECTORY=str(tmp_path))
+        assert transaction(ann.cart, number_of(ann)).status_code == 404
+
+
+def test_a_file_of_a_number_is_verified_and_may_be_wanted_twice(ann, top, numbered):
+    one = {"id": f"{number_of(ann)}/README", "hashtype": "sha256", "hashsum": sha(NOTE)}
+    ann.cart.makes("u", one | {"path": "a"}, one | {"path": "b"}, one | {"path": "c", "hashsum": ""})
+    assert ann.cart.state("u") == READY
+    ann.cart.makes("u", one | {"path": "a", "hashsum": "0" * 64})
+    assert "hash" in ann.cart.state("u")[2]

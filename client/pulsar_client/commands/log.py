@@ -14,6 +14,8 @@ MESSAGE_CHARACTERS = 60  # of a message's first line; --json has all of it
 def command(package: str) -> None:
     """Show the pushes of a package, newest first.
 
+    Each with the digest and the number of its revision, time, author, tags and versions, and message.
+
     \b
     Example:
       pulsar log demo/flights
@@ -23,6 +25,7 @@ def command(package: str) -> None:
     rows = [
         {
             "digest": entry.digest[:12],
+            "number": "" if entry.number is None else str(entry.number),
             "time": datetime.fromtimestamp(entry.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
             "author": entry.author,
             "names": " ".join(entry.tags + entry.versions),

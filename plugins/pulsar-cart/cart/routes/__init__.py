@@ -1,7 +1,7 @@
 """``/cart``: the protocol of Pacifica's cart daemon, and what we add to it. Its quirks live here alone."""
 
 from cart.errors import format_error
-from cart.routes import carts, downloads
+from cart.routes import carts, downloads, transactions
 from core.blueprint import Blueprint
 
 __all__ = ["bp"]
@@ -16,5 +16,5 @@ bp = Blueprint(
     rate_limits="CART_RATE_LIMIT",
 )
 
-for module in (carts, downloads):
+for module in (carts, downloads, transactions):
     bp.register_blueprint(module.bp)

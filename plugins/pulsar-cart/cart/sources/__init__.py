@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Protocol, cast
 from core.identity import Identity
 from core.site import current_site
 
-__all__ = ["LocalSource", "RemoteSource", "Source", "Status", "find_source", "source_names"]
+__all__ = ["LocalSource", "NumberedSource", "RemoteSource", "Source", "Status", "find_source", "source_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Source(Protocol):
 
     def resolve(
         self, wanted: Sequence[Mapping[str, Any]], identity: Identity
-    ) -> Sequence[Iterable[Mapping[str, Any]] | str]:
+    ) -> Iterable[Iterable[Mapping[str, Any]] | str]:
         """For each entry, as it was posted and with ``id`` as text if there is one, its files, or one line
         on why there are none. What is missing and what ``identity`` may not read look alike.
 
@@ -53,6 +53,20 @@ class Source(Protocol):
 
     def may_read(self, container: str, identity: Identity) -> bool:
         """Whether ``identity`` may still read what was called ``container``; asked at each download."""
+        ...
+
+
+class NumberedSource(Source, Protocol):
+    """A source that knows files by the number of the upload, or of whatever else they belong to."""
+
+    def transaction(self, number: int, identity: Identity) -> Iterable[Mapping[str, Any]] | None:
+        """The files of that number; None where there is none, or none that ``identity`` may read.
+
+        A file is a mapping: ``id``, which :meth:`resolve` takes in an entry; ``path``, like no other of them;
+        ``hashtype`` and ``hashsum``.
+
+        :param number: from 1, of at most 18 digits.
+        """
         ...
 
 

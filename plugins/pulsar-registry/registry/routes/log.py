@@ -19,7 +19,7 @@ bp = Blueprint("log", __name__)
 @public
 @returns(200, {"type": "object"}, "``logs``, oldest first.")
 def get_log(owner: str, name: str) -> Response:
-    """Every push, oldest first: hash, time, who pushed, the tags and versions the revision has now.
+    """Every push, oldest first: hash and number of the revision, time, who pushed, its tags and versions now.
 
     And what the push said of itself (``message``, ``provenance``), and the hashes of this entry and of
     the one before (``entry``, ``previous``), from which anybody can see that none was changed or left out.

@@ -1,6 +1,7 @@
 """Packages as a source of files for carts, for sites that have the plugin cart."""
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -9,16 +10,20 @@ from flask import current_app
 from core.errors import NotFound, Unavailable
 from core.identity import ANONYMOUS, Identity
 from registry.manifest import GROUPS, NoSuchNode, find_node, is_parquet
+from registry.models import Revision
 from registry.permissions import RegistryPermissions as P
 from registry.services.downloads import file_name
 from registry.services.entries import open_revision
 from registry.services.packages import find_package
 from registry.services.references import LATEST
+from registry.services.revisions import find_numbered
 from registry.services.trees import load_tree
 
 __all__ = ["PackageSource"]
 
 UNAVAILABLE: Final = "not available"
+# The number of a revision and the path of a file in it. No database has a column for more digits than these.
+ID: Final = re.compile(r"([1-9][0-9]{0,17})/(.+)", re.ASCII | re.DOTALL)
 
 
 class PackageSource:
@@ -27,6 +32,10 @@ class PackageSource:
         {"source": "registry", "package": "ann/flights", "hash": "1f5a...", "prefix": "raw", "path": "here"}
 
     ``hash`` is a top hash or the beginning of one, a tag or a version; without one it is the tag ``latest``.
+    Or it names one file, as :meth:`transaction` does:
+
+        {"source": "registry", "id": "17/raw/one.csv", "path": "here/one.csv"}
+
     Files are called as they were when they were pushed, tables end with ``.parquet``. Everything is in the
     site's store, under the SHA-256 that the tree has, so it is ready and verified as it is.
     """
@@ -35,10 +44,29 @@ class PackageSource:
 
     def resolve(
         self, wanted: Sequence[Mapping[str, Any]], identity: Identity
-    ) -> Sequence[Iterable[Mapping[str, Any]] | str]:
-        """The files of each entry."""
+    ) -> Iterator[Iterable[Mapping[str, Any]] | str]:
+        """The files of each entry; those of a package when it is its turn."""
         reader = _reader(identity)
-        return [UNAVAILABLE if reader is None else _resolve(entry, reader) for entry in wanted]
+        named = {} if reader is None else _find_named(wanted, reader)
+        for index, entry in enumerate(wanted):
+            if reader is None:
+                yield UNAVAILABLE
+            elif "package" in entry:
+                yield _resolve(entry, reader)
+            else:
+                yield named.get(index, UNAVAILABLE)
+
+    def transaction(self, number: int, identity: Identity) -> Iterator[Mapping[str, Any]] | None:
+        """The files of the revision of that number, if ``identity`` may read it."""
+        reader = _reader(identity)
+        found = None if reader is None else find_numbered(reader, number)
+        if found is None:
+            return None
+        root, _ = load_tree(found[1].tree)
+        return (
+            {"id": f"{number}/{path}", "path": path, "hashtype": "sha256", "hashsum": digest}
+            for path, digest in _walk(root, "")
+        )
 
     def may_read(self, container: str, identity: Identity) -> bool:
         """Whether ``identity`` may read the package of that name."""
@@ -65,15 +93,42 @@ def _resolve(entry: Mapping[str, Any], reader: Identity) -> Iterable[Mapping[str
         node = find_node(root, prefix.strip("/"))
     except (NotFound, NoSuchNode, Unavailable):
         return UNAVAILABLE
-    same = {
-        "mtime": int(revision.created_at.timestamp()),
-        "container": f"{seen.owner}/{seen.package.name}",
-    }
+    same = _same(f"{seen.owner}/{seen.package.name}", revision)
     last = prefix.strip("/").rpartition("/")[2]
     found = _walk(node, "") if node["type"] in GROUPS else _leaf(last, node, last)
     return [
         {"path": path, "id": digest, "digest": digest, "size": sizes[digest]} | same for path, digest in found
     ]
+
+
+def _same(handle: str, revision: Revision) -> dict[str, Any]:
+    """What holds of all files of a revision."""
+    return {"mtime": int(revision.created_at.timestamp()), "container": handle}
+
+
+def _find_named(
+    wanted: Sequence[Mapping[str, Any]], reader: Identity
+) -> Mapping[int, Sequence[Mapping[str, Any]]]:
+    """The files that entries name by an id, by the places of these entries. Memory: one tree at a time."""
+    by_number: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, entry in enumerate(wanted):
+        if "package" not in entry and (match := ID.fullmatch(str(entry.get("id", "")))):
+            by_number[int(match[1])][match[2]].append(index)
+    named = {}
+    for number, places in by_number.items():
+        found = find_numbered(reader, number)
+        if found is None:
+            continue
+        try:
+            root, sizes = load_tree(found[1].tree)
+        except Unavailable:
+            continue
+        same = _same(*found)
+        for path, digest in _walk(root, ""):
+            for index in places.get(path, ()):
+                identifier = f"{number}/{path}"
+                named[index] = [{"id": identifier, "digest": digest, "size": sizes[digest]} | same]
+    return named
 
 
 def _walk(root: Mapping[str, Any], top: str) -> Iterator[tuple[str, str]]:
@@ -87,9 +142,11 @@ def _walk(root: Mapping[str, Any], top: str) -> Iterator[tuple[str, str]]:
             if node["type"] in GROUPS:
                 todo.append((f"{folder}{name}/", node))
                 continue
-            # Two files that had one name, in two folders, are called as their nodes are.
+            # Two files that had one name, in two folders, are called as their nodes are; and so is one that
+            # had the name which another node has here. So no path is there twice.
             file = _called(name, node)
-            yield from _leaf(f"{folder}{file if called[file] == 1 else name}", node, name)
+            is_alone = called[file] == 1 and (file == name or file not in children)
+            yield from _leaf(f"{folder}{file if is_alone else name}", node, name)
 
 
 def _called(name: str, node: Mapping[str, Any]) -> str:

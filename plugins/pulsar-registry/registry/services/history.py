@@ -77,14 +77,21 @@ def _read_entries(session: Session, package_id: int, after: int) -> Sequence[Any
     columns = (
         *(LogEntry.id, LogEntry.digest, LogEntry.author, LogEntry.created_at),
         *(LogEntry.message, LogEntry.provenance, LogEntry.previous, LogEntry.entry),
+        Revision.id.label("number"),
     )
-    query = select(*columns).where(LogEntry.package_id == package_id, LogEntry.id > after)
+    pushed = (Revision.package_id == LogEntry.package_id) & (Revision.digest == LogEntry.digest)
+    query = (
+        select(*columns)
+        .outerjoin(Revision, pushed)
+        .where(LogEntry.package_id == package_id, LogEntry.id > after)
+    )
     return session.execute(query.order_by(LogEntry.id).limit(READ_ENTRIES)).all()
 
 
 def _entry_text(entry: Any, tags: Mapping[str, list[str]], versions: Mapping[str, list[str]]) -> bytes:
     head = {
         "hash": entry.digest,
+        "number": entry.number,
         "created": entry.created_at.timestamp(),
         "author": entry.author,
         "tags": tags.get(entry.digest),

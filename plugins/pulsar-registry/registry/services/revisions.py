@@ -12,11 +12,13 @@ from core.db import db
 from core.errors import NotFound, Unavailable
 from core.events import emit
 from core.identity import Identity
+from core.sharing import Level
 from core.storage.models import Blob
 from core.users.models import User
 from registry.events import RegistryEvents
 from registry.manifest import NoSuchNode, find_node, find_objects
-from registry.models import PackageObject, Revision
+from registry.models import Package, PackageObject, Revision
+from registry.services import access
 from registry.services.packages import Seen, find_package, get_package
 from registry.services.trees import damaged, load_tree, open_tree
 from registry.stored import BadStoredTree, StoredTree
@@ -25,6 +27,7 @@ __all__ = [
     "Described",
     "Installable",
     "describe",
+    "find_numbered",
     "find_revision",
     "get_revision",
     "get_revision_id",
@@ -165,6 +168,21 @@ def find_revision(package_id: int, digest: str) -> Revision | None:
     return db.session.scalar(
         select(Revision).where(Revision.package_id == package_id, Revision.digest == digest)
     )
+
+
+def find_numbered(identity: Identity, number: int) -> tuple[str, Revision] | None:
+    """``owner/name`` and the revision of that number, if ``identity`` may read the package. One statement.
+
+    :param number: of at most 18 digits.
+    """
+    query = (
+        select(User.username, Package.name, Revision)
+        .join(Package, Package.id == Revision.package_id)
+        .join(User, User.id == Package.owner_id)
+        .where(Revision.id == number, access.may(Level.READ, identity))
+    )
+    row = db.session.execute(query).one_or_none()
+    return None if row is None else (f"{row[0]}/{row[1]}", row[2])
 
 
 def get_revision_id(package_id: int, digest: str) -> int:
