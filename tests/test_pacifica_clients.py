@@ -20,8 +20,9 @@ FILES = {
 DOWNLOADER = """
 import json, sys
 from pacifica.downloader import Downloader
-url, name, key, target, event = sys.argv[1:]
-Downloader(cart_api_url=url, auth={"auth": (name, key)}).cloudevent(target, json.load(open(event)))
+url, target, event, *user = sys.argv[1:]
+auth = {"auth": tuple(user)} if user else {}
+Downloader(cart_api_url=url, auth=auth).cloudevent(target, json.load(open(event)))
 """
 
 
@@ -69,7 +70,7 @@ def test_the_downloader_the_command_line_and_curl(site, commands, event, tmp_pat
 
     with_downloader = tmp_path / "downloader"
     run(
-        [commands / "python", "-c", DOWNLOADER, f"{site.url}/cart", "ann", key, with_downloader, event],
+        [commands / "python", "-c", DOWNLOADER, f"{site.url}/cart", with_downloader, event, "ann", key],
         tmp_path,
     )
     assert read_tree(with_downloader) == wanted
@@ -101,6 +102,28 @@ def test_the_downloader_the_command_line_and_curl(site, commands, event, tmp_pat
     assert '"path": ' in run(["curl", "-f", *user, f"{cart}/manifest"], tmp_path)
     assert run(["curl", "-f", *user, f"{cart}/manifest?format=sha256sum"], tmp_path).endswith("\n")
     assert "Deleted" in run(["curl", *user, "-X", "DELETE", cart], tmp_path)
+
+
+def test_at_the_root_of_a_site_that_asks_for_no_login(commands, start_site, event, tmp_path):
+    files = tmp_path / "files"
+    files.mkdir()
+    for name, (_, _, data) in FILES.items():
+        (files / name).write_bytes(data)
+    site = start_site(
+        PULSAR_PLUGINS='["cart"]',
+        PULSAR_URL_PREFIXES='{"cart": "/"}',
+        PULSAR_CART_ANONYMOUS="true",
+        PULSAR_CART_DIRECTORY=str(files),
+        PULSAR_CART_DEFAULT_SOURCE="directory",
+    )
+    target = tmp_path / "target"
+    run([commands / "python", "-c", DOWNLOADER, site.url, target, event], tmp_path)
+    assert read_tree(target) == {
+        f"data/{folder}/{file}".replace("//", "/"): data for folder, file, data in FILES.values()
+    }
+    (tmp_path / "foo.json").write_text('{"fileids": []}')
+    run(["curl", "-sS", "-f", "-X", "POST", "--upload-file", "foo.json", f"{site.url}/36a"], tmp_path)
+    assert "X-Pacifica-Status: ready" in run(["curl", "-sS", "-I", f"{site.url}/36a"], tmp_path)
 
 
 def test_the_command_line_downloads_a_package_by_its_number(commands, start_site, tmp_path):

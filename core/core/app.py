@@ -26,7 +26,7 @@ from core.errors import PulsarError
 from core.identity import ANONYMOUS
 from core.limits import Limiter
 from core.mounting import add_commands, add_plugins
-from core.paths import PlainInteger, check_mounts, close_failed, first_segments, misrouted
+from core.paths import PlainInteger, check_mounts, close_failed, find_taker, first_segments, misrouted
 from core.plugins import BrokenPlugins, Failure, Plugin, find_plugins, hook_calls, load_plugins
 from core.requests import guard, refuse_unasked
 from core.responses import add_headers, envelop
@@ -160,7 +160,7 @@ def _make_ready(app: Pulsar, excluded: Mapping[str, Failure]) -> list[Failure]:
         for name, failure in excluded.items()
     }
     close_failed(app)
-    site.segments = first_segments(app)
+    site.segments, site.taker = first_segments(app), find_taker(app)
     for warning in site.settings.warnings:
         log.warning("%s", warning)
     for setting in ("ANONYMOUS_PERMISSIONS", "LOCKED_ACCOUNT_PERMISSIONS", "BASIC_PERMISSIONS"):

@@ -28,7 +28,8 @@ class Blueprint(flask.Blueprint):
         ``token`` is core's own; ``bearer``, ``basic`` and :data:`BARE` (the key alone) are for
         clients that know nothing else.
     :param owns: first path segments that belong to this blueprint although no rule of it matches,
-        relative to its prefix. Default: everything below a prefix that is not ``/``.
+        relative to its prefix. Default: everything below a prefix that is not ``/``. A blueprint at ``/``
+        with a rule like ``/<uid>`` owns what nobody else does.
     :param max_body_bytes: largest request body, or the name of the setting that says so; None means
         the site's ``MAX_CONTENT_LENGTH``.
     """
@@ -110,7 +111,8 @@ CORE = Mount(plugin="core", prefix="")
 def mount_of(site: "Site", path: str, blueprint: str | None) -> Mount:
     """Whose request this is: by the blueprint that routing chose, else by the longest owned path.
 
-    A plugin that is mounted at ``/`` has no right to the first segments of core and of other plugins.
+    A plugin that is mounted at ``/`` has no right to the first segments of core and of other plugins. What
+    nobody owns is of the plugin that takes any first segment, if there is one.
     """
     mounts = site.mounts
     owner = site.segments.get(path.split("/", 2)[1])
@@ -122,4 +124,5 @@ def mount_of(site: "Site", path: str, blueprint: str | None) -> Mount:
     best = max(owned, key=lambda pair: len(pair[0]), default=None)
     if best is not None:
         return best[1]
+    owner = owner or site.taker
     return next((m for m in mounts.values() if m.plugin == owner and not m.prefix), CORE)

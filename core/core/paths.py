@@ -24,6 +24,7 @@ __all__ = [
     "blueprints_of",
     "check_mounts",
     "close_failed",
+    "find_taker",
     "first_segments",
     "misrouted",
     "prefix_of",
@@ -127,6 +128,15 @@ def first_segments(app: Flask) -> dict[str, str]:
         path.split("/")[1]: mount.plugin for mount in site_of(app).mounts.values() for path in mount.paths
     }
     return found | {first: owner.plugin for owner, first in _literal_segments(app)}
+
+
+def find_taker(app: Flask) -> str | None:
+    """The plugin with a rule at ``/`` that takes any first segment, as ``/<uid>`` does."""
+    for rule in app.url_map.iter_rules():
+        owner = site_of(app).mounts.get(rule.endpoint.partition(".")[0])
+        if owner and not owner.prefix and rule.rule.startswith("/<"):
+            return owner.plugin
+    return None
 
 
 def _patterns(app: Flask) -> dict[tuple[str, str], dict[str, str]]:

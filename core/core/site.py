@@ -32,6 +32,7 @@ class Site:
     plugins: dict[str, "Plugin"] = field(default_factory=dict)  # by name, in the order of loading
     mounts: dict[str, Mount] = field(default_factory=dict)  # by the name of the blueprint
     segments: dict[str, str] = field(default_factory=dict)  # first path segment: the plugin it belongs to
+    taker: str | None = None  # the plugin of which all other first segments are
     permissions: Permissions = field(default_factory=Permissions)
     permission_owners: dict[str, str] = field(default_factory=dict)  # permission or pattern: its plugin
     events: dict[str, Any] = field(default_factory=dict)  # what can happen, by name

@@ -140,6 +140,23 @@ def test_a_plugin_at_the_root_does_not_answer_for_the_first_segments_of_others(
     assert client.get("/else").json == {"uid": "else"}
 
 
+def test_what_nobody_else_owns_is_of_the_plugin_that_takes_any_first_segment(make_plugin, make_site):
+    _, _, anything = ANYTHING.partition("more})")
+    make_plugin("root", routes=(OWN_WORDS + anything).format(name="root", more=', url_prefix="/"'))
+    make_plugin("there", routes=OWN_WORDS.format(name="there", more=""))
+    client = make_site("there", "root").test_client()
+    refused = client.delete("/else")
+    assert (refused.status_code, refused.json) == (405, {"message": "Method not allowed for this resource."})
+    assert set(refused.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "PUT"}
+    for path in ("/else/where", "/", "/there/else"):
+        assert (client.get(path).status_code, client.get(path).json) == (
+            404,
+            {"message": "Resource does not exist."},
+        )
+    assert client.get("/users/else").json["error"]["code"] == "unauthenticated"
+    assert client.delete("/health").json["error"]["code"] == "method_not_allowed"
+
+
 @pytest.mark.parametrize(
     ("prefixes", "clash"),
     [
