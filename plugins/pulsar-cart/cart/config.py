@@ -132,6 +132,9 @@ class Config:
     CART_LONG_NAMES = Setting(
         False, "Whether a name in a path may be longer than the 255 bytes that file systems take."
     )
+    CART_UTC_NAMES = Setting(
+        False, "Whether the moment in the name of a download is in UTC, and not in the zone of the server."
+    )
     CART_RATE_LIMIT = Setting(
         (6000, 60),
         "Calls of one user, or of one address without credentials, in so many seconds; None for no limit."

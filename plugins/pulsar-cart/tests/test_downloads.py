@@ -5,8 +5,9 @@ import io
 import os
 import tarfile
 import threading
+import time
 import zipfile
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from cart_kit import READY, Person, entry
@@ -135,13 +136,29 @@ def test_another_name_or_kind_or_content_is_another_etag(ann, foo, folder):
     assert ann.get("u", filename="a").headers["ETag"] not in seen
 
 
-def test_without_a_name_it_is_called_after_the_moment_it_was_ready(ann, foo, freeze_time):
+@pytest.fixture
+def far_east(monkeypatch):
+    """The server is five and a half hours ahead of UTC."""
+    monkeypatch.setenv("TZ", "XXX-5:30")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("utc", [False, True])
+def test_without_a_name_it_is_called_after_the_moment_it_was_ready(
+    ann, foo, freeze_time, settings, far_east, utc
+):
+    settings(CART_UTC_NAMES=utc)
     ann.makes("u", foo)
     first = ann.get("u", filename="")
     freeze_time(3600)
     assert ann.get("u").data == first.data
-    ready = ann.status("u")["ready"]
-    stem = "data_" + ready.rstrip("Z").replace("-", "_").replace("T", "_").replace(":", "_")
+    rest = ann.get("u", headers={"Range": "bytes=700-", "If-Range": first.headers["ETag"]})
+    assert (rest.status_code, rest.data) == (206, first.data[700:])
+    ready = datetime.fromisoformat(ann.status("u")["ready"]) + timedelta(hours=0 if utc else 5.5)
+    stem = f"data_{ready:%Y_%m_%d_%H_%M_%S}"
     assert first.headers["Content-Disposition"] == f'attachment; filename="{stem}.tar"'
     assert list(unpack(first.data)) == [f"{stem}/1/2/3/foo.txt"]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, Final
 
+from flask import current_app
 from sqlalchemy import select, update
 
 from cart.bag import make_bag
@@ -65,7 +66,9 @@ def open_bundle(cart: Cart, *, name: str | None, kind: str, as_bag: bool) -> Dow
     suffix = FORMATS[kind].suffix
     ready_at = (cart.ready_at or cart.updated_at).astimezone(UTC).replace(microsecond=0)
     uid = cart.uid
-    file_name = clean_name(name, default_name(ready_at, suffix), suffix)
+    # The same moment is the same name, whenever it is asked for, also after a change of the clocks.
+    shown = ready_at if current_app.config["CART_UTC_NAMES"] else ready_at.astimezone()
+    file_name = clean_name(name, default_name(shown, suffix), suffix)
     top = uid if cart.bundle and uid not in (".", "..") else top_of(file_name, suffix)
     digest = write(cart)
     table = open_table(digest)
