@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from typing import Final, NamedTuple
 
-from cart.pieces import PIECE_BYTES, BrokenBundle, Piece, Pieces
+from cart.pieces import PIECE_BYTES, BrokenBundle, Piece, Pieces, Read
+from cart.sums import Sums
 from cart.table import BLOCK, USTAR_MTIME, USTAR_ROOM, USTAR_SIZE, Odd, Table, ustar_room
 
-__all__ = ["Bundle", "Entries", "Extra", "Part", "Read", "Tar"]
+__all__ = ["Bundle", "Entries", "Extra", "Part", "Tar"]
 
 _ZEROS: Final = bytes(12 * 2**10)  # the most that a part ends with: two blocks, then up to twenty
-
-Read = Callable[[int, int, int], Iterable[Piece]]
 
 
 class Extra(NamedTuple):
@@ -30,24 +29,28 @@ class Extra(NamedTuple):
 
     :param name: below the top folder.
     :param mtime: whole seconds since 1970.
+    :param crc32: gives it; is asked when all files before this one have passed.
     :param read: gives its bytes ``start`` to ``stop`` (exclusive).
     """
 
     name: bytes
     size: int
     mtime: int
-    crc32: int
+    crc32: Callable[[], int]
     read: Callable[[int, int], Pieces]
 
 
 class Entry(NamedTuple):
-    """One file of a bundle; its name there is ``prefix + path``."""
+    """One file of a bundle; its name there is ``prefix + path``.
+
+    :param crc32: None if it is known only when the bytes have passed.
+    """
 
     prefix: bytes
     path: bytes
     size: int
     mtime: int
-    crc32: int
+    crc32: int | None
 
     @property
     def name(self) -> bytes:
@@ -63,6 +66,8 @@ class Entries:
     :param folder: what comes between it and the paths of the table, with its slash.
     :param before: extra files whose names are smaller than ``folder``; in order.
     :param after: those whose names are greater.
+    :param sums: finds the checksums that the table does not have; who needs none of them leaves it out.
+        Then the bundle can only be read from its beginning.
     """
 
     def __init__(
@@ -73,10 +78,12 @@ class Entries:
         folder: bytes = b"",
         before: Sequence[Extra] = (),
         after: Sequence[Extra] = (),
+        sums: Sums | None = None,
     ) -> None:
         self._table = table
         self._members = len(table)
-        self._read = read
+        self._read = read if sums is None else sums.passing(read)
+        self._sums = sums
         self._top = top.encode() + b"/"
         self._prefix = self._top + folder
         self._before = len(before)
@@ -102,6 +109,19 @@ class Entries:
         """Bytes of all names before one."""
         member, extra = self._count(index)
         return self._table.paths_before(member) + member * len(self._prefix) + self._extra_names[extra]
+
+    def late_before(self, index: int) -> int:
+        """How many files are before one whose CRC-32 is known only when they have passed."""
+        return 0 if self._sums is None else self._sums.late_before(self._count(index)[0])
+
+    def late_crc32(self, index: int) -> int:
+        """The CRC-32 of such a file.
+
+        :raises ValueError: it has not passed.
+        """
+        if self._sums is None:
+            raise ValueError("nobody computes checksums")
+        return self._sums.crc32(index - self._before)
 
     @property
     def has_plain_names(self) -> bool:
@@ -130,12 +150,12 @@ class Entries:
         """The files from ``first`` on."""
         member, extra = self._count(first)
         for one in self._extras[extra : self._before]:
-            yield Entry(self._top, one.name, one.size, one.mtime, one.crc32)
+            yield Entry(self._top, one.name, one.size, one.mtime, one.crc32())
         prefix = self._prefix
-        for path, size, mtime, crc32, _, _ in self._table.members(member):
-            yield Entry(prefix, path, size, mtime, crc32)
+        for path, size, mtime, crc32, sha256, _ in self._table.members(member):
+            yield Entry(prefix, path, size, mtime, crc32 if sha256 else None)
         for one in self._extras[max(extra, self._before) :]:
-            yield Entry(self._top, one.name, one.size, one.mtime, one.crc32)
+            yield Entry(self._top, one.name, one.size, one.mtime, one.crc32())
 
     def read(self, index: int, start: int, stop: int) -> Iterable[Piece]:
         """The bytes ``start`` to ``stop`` of one file, as far as there are such."""

@@ -5,10 +5,20 @@ No framework, no database.
 
 import os
 import socket
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["PIECE_BYTES", "BrokenBundle", "Piece", "Pieces", "Stretch", "as_bytes", "send", "socket_of"]
+__all__ = [
+    "PIECE_BYTES",
+    "BrokenBundle",
+    "Piece",
+    "Pieces",
+    "Read",
+    "Stretch",
+    "as_bytes",
+    "send",
+    "socket_of",
+]
 
 # What is read or handed to the server at once. Less costs calls. More than 128 KiB costs more than it saves:
 # the C library then asks the kernel for fresh memory each time, which was half of the CPU.
@@ -39,6 +49,7 @@ class Stretch:
 
 Piece = bytes | Stretch
 Pieces = Generator[Piece, None, None]
+Read = Callable[[int, int, int], Iterable[Piece]]  # of a file, by its number: bytes from, up to
 
 
 def as_bytes(pieces: Iterable[Piece]) -> Iterator[bytes]:

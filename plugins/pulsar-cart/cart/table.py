@@ -175,6 +175,14 @@ class Table:
         """Bytes of one content."""
         return self._sizes[index + 1] - self._sizes[index]
 
+    def unread(self) -> Iterator[bool]:
+        """Of each member, whether nobody has read it yet, so that its checksums are not known."""
+        for first in range(0, self._count, 16 * _WINDOW):
+            stop = min(first + 16 * _WINDOW, self._count)
+            start = self._records + first * _RECORD.size
+            records = self._exactly(start, start + (stop - first) * _RECORD.size)
+            yield from (sha256 == _UNKNOWN for sha256, *_ in _RECORD.iter_unpack(records))
+
     def path_lengths(self) -> Iterator[int]:
         """Bytes of each path."""
         return map(sub, self._paths[1:], self._paths)

@@ -18,12 +18,15 @@ _CENTRAL: Final = Struct("<IHHHHHHIIIHHHHHII")
 _END_OF_CENTRAL: Final = Struct("<IHHHHIIH")
 _ZIP64_END: Final = Struct("<IQHHIIQQQQ")
 _ZIP64_LOCATOR: Final = Struct("<IIQI")
+_DESCRIPTOR: Final = Struct("<IIII")
+_ZIP64_DESCRIPTOR: Final = Struct("<IIQQ")
 _TIME: Final = Struct("<HHBi")  # extra field 0x5455: seconds since 1970, where DOS has local time
 _SIZES: Final = Struct("<HHQQ")  # extra field 1: sizes over 4 GiB
 _LOCAL_BYTES: Final = _LOCAL.size + _TIME.size
 _CENTRAL_BYTES: Final = _CENTRAL.size + _TIME.size
 _UNIX: Final = 3 << 8  # made by
 _REGULAR: Final = 0o100644 << 16  # the mode of a file, where Unix keeps it
+_LATE: Final = 1 << 3  # a descriptor behind the bytes says what the header does not
 _UTF8: Final = 1 << 11
 _MANY: Final = 2**16 - 1  # entries, exclusive; in a zip without ZIP64
 
@@ -31,8 +34,9 @@ _MANY: Final = 2**16 - 1  # entries, exclusive; in a zip without ZIP64
 class Zip(Bundle):
     """A zip of stored files (APPNOTE.TXT 6.3), ZIP64 where it must be.
 
-    Every CRC-32 is known beforehand, so nothing follows the bytes of a file and ranges are as exact as in a
-    tar. The table must be complete.
+    Behind a file whose CRC-32 is known beforehand stands nothing, behind any other a data descriptor. If all
+    are known, ranges are as exact as in a tar; otherwise it can only be read from its beginning, and the
+    entries need sums.
     """
 
     suffix = ".zip"
@@ -42,6 +46,8 @@ class Zip(Bundle):
         self._files = len(entries)
         self._count = 2 * self._files + 1
         self._big = array("Q", (one.number for one in entries.odd() if one.size >= ZIP_SIZE))
+        late = (one for one in self._big if entries.late_before(one) < entries.late_before(one + 1))
+        self._big_and_late = array("Q", late)
         self._directory = self._offset(self._files)
         # From this file on, the beginning is beyond 4 GiB.
         self._far = bisect_left(range(self._files), ZIP_SIZE, key=self._offset)
@@ -53,7 +59,10 @@ class Zip(Bundle):
         index = number if number <= self._files else number - self._files
         names, big = self._entries.names_before(index), bisect_left(self._big, index)
         if number <= self._files:
-            return self._entries.sizes_before(index) + names + index * _LOCAL_BYTES + big * _SIZES.size
+            late = self._entries.late_before(index) * _DESCRIPTOR.size
+            late += bisect_left(self._big_and_late, index) * (_ZIP64_DESCRIPTOR.size - _DESCRIPTOR.size)
+            heads = index * _LOCAL_BYTES + big * _SIZES.size
+            return self._entries.sizes_before(index) + names + heads + late
         big_and_near = min(big, bisect_left(self._big, self._far))
         zip64 = big_and_near * 20 + (big - big_and_near) * 16 + max(0, index - self._far) * 12
         return self._directory + names + index * _CENTRAL_BYTES + zip64
@@ -62,12 +71,16 @@ class Zip(Bundle):
         if first < self._files:
             for number, entry in enumerate(self._entries.iterate(first), first):
                 yield Part(_zip_head(entry), number, entry.size)
+                if entry.crc32 is None:  # it has passed when this is asked for
+                    yield Part(_zip_descriptor(entry.size, self._entries.late_crc32(number)))
         index = max(0, first - self._files)
         offset = self._offset(index)
-        for entry in self._entries.iterate(index):
-            yield Part(_zip_central(entry, offset))
+        for number, entry in enumerate(self._entries.iterate(index), index):
+            crc32 = self._entries.late_crc32(number) if entry.crc32 is None else entry.crc32
+            yield Part(_zip_central(entry, crc32, offset))
             offset += _LOCAL_BYTES + len(entry.prefix) + len(entry.path) + entry.size
             offset += _SIZES.size if entry.size >= ZIP_SIZE else 0
+            offset += 0 if entry.crc32 is not None else len(_zip_descriptor(entry.size, crc32))
         yield Part(self._end)
 
     @cached_property
@@ -89,13 +102,20 @@ class Zip(Bundle):
 def _zip_head(entry: Entry) -> bytes:
     name = entry.name
     is_big = entry.size >= ZIP_SIZE
-    size = ZIP_SIZE if is_big else entry.size
-    extra = _zip_time(entry.mtime) + (_SIZES.pack(1, 16, entry.size, entry.size) if is_big else b"")
-    fields = (45 if is_big else 20, _flags(name), 0, *_dos_time(entry.mtime), entry.crc32, size, size)
+    said = 0 if entry.crc32 is None else entry.size
+    size = ZIP_SIZE if is_big else said
+    extra = _zip_time(entry.mtime) + (_SIZES.pack(1, 16, said, said) if is_big else b"")
+    fields = (45 if is_big else 20, _flags(entry), 0, *_dos_time(entry.mtime), entry.crc32 or 0, size, size)
     return _LOCAL.pack(0x04034B50, *fields, len(name), len(extra)) + name + extra
 
 
-def _zip_central(entry: Entry, offset: int) -> bytes:
+def _zip_descriptor(size: int, crc32: int) -> bytes:
+    """What follows the bytes of a file whose header could not say it; as wide as the sizes in the header."""
+    descriptor = _ZIP64_DESCRIPTOR if size >= ZIP_SIZE else _DESCRIPTOR
+    return descriptor.pack(0x08074B50, crc32, size, size)
+
+
+def _zip_central(entry: Entry, crc32: int, offset: int) -> bytes:
     name, extra = entry.name, _zip_time(entry.mtime)
     size, version = entry.size, 20
     if size >= ZIP_SIZE or offset >= ZIP_SIZE:
@@ -103,13 +123,14 @@ def _zip_central(entry: Entry, offset: int) -> bytes:
         beyond = [size] * 2 * (size >= ZIP_SIZE) + [offset] * (offset >= ZIP_SIZE)
         extra += Struct(f"<HH{len(beyond)}Q").pack(1, 8 * len(beyond), *beyond)
         size, offset = min(size, ZIP_SIZE), min(offset, ZIP_SIZE)
-    common = (version, _flags(name), 0, *_dos_time(entry.mtime), entry.crc32, size, size)
+    common = (version, _flags(entry), 0, *_dos_time(entry.mtime), crc32, size, size)
     rest = (len(name), len(extra), 0, 0, 0, _REGULAR, offset)
     return _CENTRAL.pack(0x02014B50, _UNIX | version, *common, *rest) + name + extra
 
 
-def _flags(name: bytes) -> int:
-    return 0 if name.isascii() else _UTF8
+def _flags(entry: Entry) -> int:
+    is_ascii = entry.prefix.isascii() and entry.path.isascii()
+    return (0 if is_ascii else _UTF8) | (_LATE if entry.crc32 is None else 0)
 
 
 def _zip_time(mtime: int) -> bytes:

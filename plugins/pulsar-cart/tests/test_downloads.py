@@ -329,12 +329,84 @@ def test_a_bag_has_the_manifest(ann, fetched):
     }
 
 
-@pytest.mark.parametrize("query", [{"format": "zip"}, {"bag": "1"}])
-def test_what_nobody_has_read_can_be_had_as_a_tar_alone(ann, foo, query):
-    ann.makes("u", foo)
-    answer = ann.get("u", **query)
-    assert answer.status_code == 409
-    assert answer.json["code"] == "not_read"
+UNREAD = [{"format": "zip"}, {"bag": "1"}, {"bag": "1", "format": "zip"}]
+
+
+def unpack_any(data):
+    if data[:2] != b"PK":
+        return unpack(data)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {one.filename: archive.read(one) for one in archive.infolist()}
+
+
+@pytest.fixture
+def mixed(ann, archive, work, folder):
+    """A cart ``u`` of files of the archive and files that are read in place."""
+    files = {
+        "a/fetched": LARGE,
+        "b/local": SMALL,
+        "c/fetched": SMALL * 2,
+        "d/local": LARGE * 2,
+        "e/local": b"",
+    }
+    entries = []
+    for path, data in files.items():
+        if path.endswith("local"):
+            (folder / path[0]).write_bytes(data)
+            entries.append(entry(data, path, path[0], source="directory"))
+        else:
+            archive.hold(path, data)
+            entries.append(entry(data, path, source="archive"))
+    ann.makes("u", *entries)
+    work()
+    assert ann.state("u") == READY
+    return files
+
+
+@pytest.mark.parametrize("query", UNREAD)
+def test_what_nobody_has_read_is_summed_up_while_it_is_sent(ann, mixed, query):
+    answer = ann.get("u", filename="x", **query)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Length"] == str(len(answer.data))
+    assert ann.client.head("/cart/u", query_string=query | {"filename": "x"}).headers[
+        "X-Content-Length"
+    ] == str(len(answer.data))
+    found = unpack_any(answer.data)
+    folder = "x/data" if "bag" in query else "x"
+    for path, data in mixed.items():
+        assert found[f"{folder}/{path}"] == data
+    if "bag" in query:
+        assert found["x/manifest-sha256.txt"].decode().splitlines() == [
+            f"{hashlib.sha256(data).hexdigest()}  data/{path}" for path, data in mixed.items()
+        ]
+
+
+@pytest.mark.parametrize("query", UNREAD)
+def test_no_part_of_it_is_promised(ann, mixed, query):
+    whole = ann.get("u", **query)
+    etag = whole.headers["ETag"]
+    assert whole.headers["Accept-Ranges"] == "none"
+    assert etag.startswith("W/")
+    for headers in ({}, {"If-Range": etag}, {"If-Range": whole.headers["Last-Modified"]}):
+        again = ann.get("u", headers={"Range": "bytes=100-", **headers}, **query)
+        assert (again.status_code, again.data) == (200, whole.data)
+    assert ann.get("u", headers={"If-None-Match": etag}, **query).status_code == 304
+    assert ann.get("u", headers={"Range": "bytes=99999999-"}, **query).status_code == 200
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"x", lambda data: data])
+@pytest.mark.parametrize("query", UNREAD)
+def test_a_file_that_changes_on_its_way_breaks_the_download_off(ann, folder, query, change):
+    (folder / "f").write_bytes(LARGE * 4)
+    ann.makes("u", entry(LARGE * 4, "f"))
+    answer = ann.client.get("/cart/u", query_string=query, buffered=False)
+    blocks = iter(answer.response)
+    next(blocks)
+    (folder / "f").write_bytes(change(LARGE * 4))
+    os.utime(folder / "f", (1_600_000_000, 1_600_000_000))
+    with pytest.raises((NotFound, BrokenBundle)):
+        b"".join(blocks)
+    answer.close()
 
 
 @pytest.mark.parametrize("query", [{"format": "rar"}, {"bag": "perhaps"}])

@@ -102,8 +102,9 @@ def _find(identity: Identity, uid: str) -> "Cart":
 def _send(cart: "Cart", download: Download, media_type: str) -> Response:
     """The bytes, or the part that was asked for. Memory: some pieces."""
     headers = {
-        "Accept-Ranges": "bytes",
-        "ETag": quote_etag(download.etag),
+        "Accept-Ranges": "bytes" if download.resumable else "none",
+        # Weak where no part can be had: nobody shall put two halves together.
+        "ETag": quote_etag(download.etag, weak=not download.resumable),
         "Last-Modified": http_date(download.modified_at),
         # A proxy that zips it on its way would break lengths and ranges.
         "Cache-Control": "private, no-cache, no-transform",
@@ -127,7 +128,7 @@ def _send(cart: "Cart", download: Download, media_type: str) -> Response:
 
 
 def _wanted_part(download: Download) -> tuple[int, int] | None:
-    if request.method != "GET" or not _is_same(download):
+    if request.method != "GET" or not download.resumable or not _is_same(download):
         return None
     try:
         return parse_range(request.headers.get("Range"), download.size)

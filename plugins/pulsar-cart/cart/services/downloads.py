@@ -19,10 +19,11 @@ from cart.paths import BadPath, clean_name, clean_path, default_name, top_of
 from cart.pieces import Pieces
 from cart.services.reading import Reader, iter_pieces, open_member
 from cart.services.tables import open_table, write
+from cart.sums import Sums
 from cart.table import Member
 from cart.zipped import Zip
 from core.db import change, db, now, own_transaction
-from core.errors import Conflict, NotFound
+from core.errors import NotFound
 from core.storage.models import Blob
 
 __all__ = ["FORMATS", "Download", "iter_noting_use", "kept", "open_bundle", "open_file"]
@@ -39,6 +40,7 @@ class Download:
     :param name: under which a browser saves it.
     :param etag: of these bytes; never of others.
     :param blocks: gives the bytes ``start`` to ``stop`` (exclusive); raises when they cannot be had.
+    :param resumable: whether it can be had in parts; else only as a whole, and by ``blocks`` alone.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Download:
     modified_at: datetime
     size: int
     blocks: Callable[[int, int], Pieces]
+    resumable: bool = True
 
 
 def kept(cart: Cart) -> Cart:
@@ -61,7 +64,6 @@ def open_bundle(cart: Cart, *, name: str | None, kind: str, as_bag: bool) -> Dow
 
     :param name: what the caller wants it to be called, in any form.
     :param kind: of :data:`FORMATS`.
-    :raises Conflict: ``not_read``: a zip or a bag needs checksums of files that nobody has read.
     """
     suffix = FORMATS[kind].suffix
     ready_at = (cart.ready_at or cart.updated_at).astimezone(UTC).replace(microsecond=0)
@@ -72,16 +74,14 @@ def open_bundle(cart: Cart, *, name: str | None, kind: str, as_bag: bool) -> Dow
     top = uid if cart.bundle and uid not in (".", "..") else top_of(file_name, suffix)
     digest = write(cart)
     table = open_table(digest)
-    if not table.complete and (as_bag or kind == "zip"):
-        raise Conflict(
-            "Files of this cart are read in place and their checksums are not known. It can be had as a tar.",
-            code="not_read",
-        )
     reader = Reader(table)
+    sums = None
+    if not table.complete and (as_bag or kind == "zip"):
+        sums = Sums(table, reader.check, digests=as_bag)
     if as_bag:
-        entries = make_bag(table, reader.read, top, uid=uid, ready_at=ready_at)
+        entries = make_bag(table, reader.read, top, uid=uid, ready_at=ready_at, sums=sums)
     else:
-        entries = Entries(table, reader.read, top)
+        entries = Entries(table, reader.read, top, sums=sums)
     bundle = FORMATS[kind](entries)
     told = (digest, kind, top, *([uid, ready_at.isoformat()] if as_bag else []))
     etag = hashlib.sha256("\0".join(told).encode()).hexdigest()[:32]
@@ -90,7 +90,7 @@ def open_bundle(cart: Cart, *, name: str | None, kind: str, as_bag: bool) -> Dow
         with reader, closing(bundle.blocks(start, stop)) as pieces:
             yield from pieces
 
-    return Download(file_name, etag, ready_at, bundle.total, blocks)
+    return Download(file_name, etag, ready_at, bundle.total, blocks, resumable=sums is None)
 
 
 def open_file(cart: Cart, path: str) -> Download:

@@ -61,6 +61,13 @@ class Reader:
         except NotFound:  # the sweep may have moved it after we asked where it is
             return self._read_place(self._look(index), start, stop)
 
+    def check(self, index: int) -> None:
+        """Look once more at a member that was read in place.
+
+        :raises NotFound: it is not there any more, or has changed.
+        """
+        self._open_local(self._table.member(index)).close()
+
     def _read_place(self, place: Place, start: int, stop: int) -> Iterable[Piece]:
         if self._file is None or place.name != self._pack:
             file = self._keep(self._store.open_place(place, start, stop))
