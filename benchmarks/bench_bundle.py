@@ -2,24 +2,22 @@
 
 Of the candidate only the site's processes count, of the reference only tar: who receives throws the bytes
 away in both. Files that are read in place lie in the folder that tar packs; fetched ones come from an archive
-interface that lasts as long as this script, and lie in the site's own store. A cart of 100,000 files shows
+interface, and lie in the site's own store. A cart of 100,000 files shows
 how long the first byte takes, at the start and in the middle, and what it takes of memory.
 """
 
-import contextlib
 import http.client
 import json
 import os
 import subprocess
 import tempfile
-import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from archive import archive
 from harness import Measure, Result, Site, compare, report, running_site
 
 SMALL_FILES, SMALL_BYTES = 1000, 64 * 2**10
@@ -73,41 +71,6 @@ class Caller:
         took = time.perf_counter() - began
         answer.close()
         return took
-
-
-@contextlib.contextmanager
-def archive(folder: Path) -> Iterator[str]:
-    """An archive interface that has the files of a folder; its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_HEAD(self) -> None:
-            status = os.stat(folder / unquote(self.path[1:]))
-            self.send_response(204)
-            self.send_header("X-Content-Length", str(status.st_size))
-            self.send_header("Last-Modified", str(status.st_mtime))
-            self.send_header("X-Pacifica-File-Storage-Media", "disk")
-            self.end_headers()
-
-        def do_GET(self) -> None:
-            data = (folder / unquote(self.path[1:])).read_bytes()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def fill(folder: Path) -> None:
