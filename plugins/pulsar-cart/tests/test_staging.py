@@ -1,6 +1,8 @@
 """Files are fetched from an archive that does as badly as it can."""
 
 import threading
+import time
+from contextlib import contextmanager
 
 from cart_kit import LARGE, READY, SMALL, content, entry, stored_bytes
 from sqlalchemy import func, select
@@ -112,6 +114,54 @@ def test_connections_are_shared_by_all_workers(ann, archive, app, settings, larg
     archive.gate.set()
     first.join()
     assert ann.state("u")[1] in ("staging", "ready")
+
+
+@contextmanager
+def held(archive, app):
+    """Meanwhile a worker is in the middle of a file that does not get any further."""
+    archive.gate = gate = threading.Event()
+    worker = threading.Thread(target=run_next, args=(app, "first"))
+    worker.start()
+    assert archive.entered.acquire(timeout=10)
+    archive.gate = None  # for others
+    try:
+        yield
+    finally:
+        gate.set()
+        worker.join()
+
+
+def work_until(app, condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        run_next(app, "second")
+        assert time.monotonic() < end
+
+
+def test_a_connection_that_is_not_used_is_for_others(ann, archive, app, large, small):
+    ann.makes("u", large)
+    with held(archive, app):
+        ann.makes("v", small)
+        work_until(app, lambda: ann.state("v") == READY)
+        assert ann.state("u")[1] == "staging"
+
+
+def test_waiting_for_what_another_cart_fetches_is_no_failed_attempt(
+    ann, archive, app, large, work, freeze_time, settings
+):
+    settings(CART_RETRY_TIME=10)
+    ann.makes("u", large)
+    with held(archive, app):
+        ann.makes("v", large)
+        work_until(app, lambda: archive.count("HEAD")["l"] == 2)
+        for seconds in range(1, 25):  # the lease of the first is 30 s
+            freeze_time(seconds)
+            run_next(app, "second")
+        archive.files["l"].faults = ["500"]
+        assert ann.delete("u").status_code == 200
+    assert archive.count("GET") == {"l": 1}
+    work()
+    assert ann.state("v") == READY
 
 
 def test_deleting_a_cart_stops_its_transfers_and_frees_what_came(ann, archive, app):

@@ -16,6 +16,7 @@ from core.db import db, now
 from core.errors import NotFound, PulsarError
 
 __all__ = [
+    "ASKED",
     "Asked",
     "Change",
     "failed",
@@ -51,21 +52,26 @@ class Asked:
     since: datetime | None
 
     @classmethod
-    def of(cls, entry: Entry) -> "Asked":
-        version = "" if entry.hashsum else f"{entry.size} {entry.mtime}"
-        return cls(
-            position=entry.position,
-            key=file_key(entry.source, entry.source_id, entry.hashtype, entry.hashsum, version),
-            source=entry.source,
-            id=entry.source_id,
-            hashtype=entry.hashtype,
-            hashsum=entry.hashsum,
-            size=entry.size,
-            mtime=entry.mtime,
-            on_tape=entry.on_tape,
-            tries=entry.tries,
-            since=entry.since,
-        )
+    def of(cls, row: Any) -> "Asked":
+        """Of a row of :data:`ASKED`."""
+        position, source, identifier, hashtype, hashsum, size, mtime, *more = row
+        version = "" if hashsum else f"{size} {mtime}"
+        key = file_key(source, identifier, hashtype, hashsum, version)
+        return cls(position, key, source, identifier, hashtype, hashsum, size, mtime, *more)
+
+
+ASKED: Final = (
+    Entry.position,
+    Entry.source,
+    Entry.source_id,
+    Entry.hashtype,
+    Entry.hashsum,
+    Entry.size,
+    Entry.mtime,
+    Entry.on_tape,
+    Entry.tries,
+    Entry.since,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +128,17 @@ def postponed(file: Asked) -> Change:
     limit = current_app.config["CART_TAPE_TIMEOUT"]
     if (moment - since).total_seconds() > limit:
         return given_up(file, f"did not come from tape within {limit} s")
-    pause = min(TAPE_FIRST * 1.5 ** min(file.tries, 40), current_app.config["CART_POLL_MAX"])
+    # Not to be there yet is no failed attempt.
+    tries = file.tries + 1 if file.on_tape else file.tries
+    pause = 1.5 ** min(file.tries, 40) if file.on_tape else (moment - since).total_seconds() / 2
+    pause = min(max(pause, TAPE_FIRST), current_app.config["CART_POLL_MAX"])
     return Change(
         file,
         EntryState.STAGING,
         file.size,
         file.mtime,
         on_tape=file.on_tape,
-        tries=file.tries + 1,
+        tries=tries,
         since=since,
         next_try=moment + timedelta(seconds=_by_chance(pause)),
     )
@@ -142,7 +151,8 @@ def failed(file: Asked, fault: object, state: EntryState) -> Change:
     """
     reason = str(fault) if isinstance(fault, PulsarError | Mismatch) else f"{type(fault).__name__}"
     moment = now()
-    since, tries = file.since or moment, file.tries + 1
+    since = file.since if file.since and file.tries else moment
+    tries = file.tries + 1
     enough = tries >= TRIES and (
         isinstance(fault, Mismatch)
         or (moment - since).total_seconds() >= current_app.config["CART_RETRY_TIME"]

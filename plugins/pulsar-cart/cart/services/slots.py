@@ -1,5 +1,6 @@
 """Connections to remote sources: so many at a time, whichever process they are of."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -24,9 +25,30 @@ class Slots:
 
     def __init__(self, holder: str) -> None:
         self.holder = holder[-64:]
-        self.count = 0
+        self._numbers: Sequence[int] = ()
 
     def __enter__(self) -> "Slots":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.keep(0)
+
+    def take(self) -> int:
+        """How many there are: those taken before, or else all that are free now."""
+        if not self._numbers:
+            self._numbers = self._take()
+        return len(self._numbers)
+
+    def keep(self, count: int) -> None:
+        """Give back all but so many."""
+        self._set(self._numbers[count:], None)
+        self._numbers = self._numbers[:count]
+
+    def renew(self) -> None:
+        """Keep them for another while."""
+        self._set(self._numbers, now() + LEASE)
+
+    def _take(self) -> Sequence[int]:
         most = current_app.config["CART_ARCHIVE_CONNECTIONS"]
         moment = now()
         with own_transaction() as session:
@@ -43,18 +65,10 @@ class Slots:
             numbers = session.scalars(free.with_for_update(skip_locked=True)).all()
             taken = update(Slot).where(Slot.number.in_(numbers))
             session.execute(taken.values(holder=self.holder, until=moment + LEASE), execution_options=_QUIET)
-        self.count = len(numbers)
-        return self
+        return numbers
 
-    def __exit__(self, *_: object) -> None:
-        if self.count:
-            self._set(None)
-
-    def renew(self) -> None:
-        """Keep them for another while."""
-        self._set(now() + LEASE)
-
-    def _set(self, until: datetime | None) -> None:
-        with own_transaction() as session:
-            mine = update(Slot).where(Slot.holder == self.holder, Slot.until.is_not(None))
-            session.execute(mine.values(until=until), execution_options=_QUIET)
+    def _set(self, numbers: Sequence[int], until: datetime | None) -> None:
+        if numbers:
+            with own_transaction() as session:
+                mine = update(Slot).where(Slot.holder == self.holder, Slot.number.in_(numbers))
+                session.execute(mine.values(until=until), execution_options=_QUIET)

@@ -5,7 +5,7 @@ the rows what is left. Nothing waits here for a tape, or for a fault to pass: ``
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, cast
 
@@ -13,12 +13,12 @@ from sqlalchemy import ColumnElement, func, or_, select, update
 
 from cart.models import BUSY, Cart, CartState, Entry, EntryState, File
 from cart.services import changes, space
-from cart.services.changes import Asked, Change
+from cart.services.changes import ASKED, Asked, Change
 from cart.services.finishing import fail, finish
 from cart.services.known import claim, find_known, give_up, renew
 from cart.services.local import verify_files
 from cart.services.slots import LEASE, Slots
-from cart.services.transfers import Found, Pulled, Stopped, Transfers
+from cart.services.transfers import Found, Outcome, Pulled, Stopped, Transfers
 from cart.sources import LocalSource, RemoteSource, Status, find_source
 from core import storage
 from core.db import db, now, own_transaction
@@ -27,7 +27,9 @@ from core.errors import NoSpace, NotFound
 __all__ = ["Staging"]
 
 TURN: Final = 4.0  # s; then others go first
-BATCH: Final = 256  # files at a time; as many small ones are in memory
+BATCH: Final = 1024  # files that are looked up, or fetched, at a time
+PART: Final = 256  # of them that are written down at a time; as many small ones are in memory
+PART_TIME: Final = 2.0  # s after which fewer are
 BUSY_PAUSE: Final = 0.25  # s until another look for a connection
 YIELD_PAUSE: Final = 0.5  # s in which others, who look so often, find our connections
 LOOK: Final = 1.0  # s between two looks at whether the cart is still wanted
@@ -52,27 +54,34 @@ class Staging:
         self._checkpoint = checkpoint
         self._progress = progress
         self._looked = self._renewed = time.monotonic()
-        self._slots: Slots | None = None
+        self._end = self._looked + TURN
+        self._slots = Slots(holder)
+        self._work: Transfers | None = None
+        self._claimed: set[str] = set()
 
     def turn(self) -> float | None:
         """Work for some seconds.
 
         :returns: after how many seconds to come back; None when the cart is finished, or not wanted any more.
         """
-        end = time.monotonic() + TURN
         try:
-            while (pause := self._step()) == 0.0:
-                if time.monotonic() > end:
-                    return YIELD_PAUSE if self._has_rivals() else 0.0
+            with self._slots:
+                return self._work_on()
         except Stopped:
-            db.session.rollback()
             return None
         except NoSpace:
-            db.session.rollback()
             fail(self.cart_id, space.NO_SPACE)
             self._checkpoint()
             return None
-        return pause
+
+    def _work_on(self) -> float | None:
+        try:
+            while (pause := self._step()) == 0.0:
+                if time.monotonic() > self._end:
+                    return YIELD_PAUSE if self._has_rivals() else 0.0
+            return pause
+        finally:
+            db.session.rollback()  # connections are given back by a transaction of their own
 
     def _step(self) -> float | None:
         """One batch of work: 0.0 if there may be more, or the pause, or None."""
@@ -81,8 +90,8 @@ class Staging:
             return None
         if cart.state == CartState.WAITING:
             cart.state = CartState.STAGING
+            self._checkpoint()
         self._progress(cart.files_done + cart.files_failed, cart.files)
-        self._checkpoint()
         if waiting := self._due(Entry.state == EntryState.WAITING):
             return self._begin(waiting)
         if self._is_any(Entry.state == EntryState.WAITING):
@@ -108,10 +117,10 @@ class Staging:
     def _due(self, which: ColumnElement[bool]) -> list[Asked]:
         """The next files of one source, of those that are due."""
         due = or_(Entry.next_try.is_(None), Entry.next_try <= now())
-        query = select(Entry).where(Entry.cart_id == self.cart_id, which, due).order_by(Entry.position)
-        found = [Asked.of(entry) for entry in db.session.scalars(query.limit(BATCH))]
+        query = select(*ASKED).where(Entry.cart_id == self.cart_id, which, due)
+        rows = db.session.execute(query.order_by(Entry.position).limit(BATCH)).all()
         db.session.rollback()
-        return [one for one in found if one.source == found[0].source]
+        return [Asked.of(row) for row in rows if row.source == rows[0].source]
 
     def _is_any(self, which: ColumnElement[bool]) -> bool:
         query = select(Entry.position).where(Entry.cart_id == self.cart_id, which).limit(1)
@@ -147,80 +156,70 @@ class Staging:
                     for one, error in zip(files, errors, strict=True)
                 ]
             )
-        remote = cast(RemoteSource, source)
-        with Slots(self.holder) as slots:
-            if not slots.count:
-                return BUSY_PAUSE
-            work = self._transfers(slots)
-            found = [_looked_at(one, status) for one, status in work.look(remote, files)]
-            found = self._request(remote, work, found)
-        return self._record(found)
+        return self._look(cast(RemoteSource, source), files) if self._slots.take() else BUSY_PAUSE
 
-    def _request(self, source: RemoteSource, work: Transfers, found: Sequence[Change]) -> list[Change]:
-        """Ask for those that are on tape; each once, however many carts want it."""
-        tape = [one for one in found if one.on_tape]
+    def _look(self, source: RemoteSource, files: Sequence[Asked]) -> float:
+        """Find out what there is, and ask for what is on tape."""
+        tape: list[Change] = []
+        for part in _parts(self._transfers().look(source, files)):
+            found = [_looked_at(one, status) for one, status in part]
+            tape += [one for one in found if one.on_tape]
+            self._record([one for one in found if not one.on_tape])
+        return self._record(self._request(source, tape))
+
+    def _request(self, source: RemoteSource, tape: Sequence[Change]) -> list[Change]:
+        """Ask for files on tape; for each once, however many carts want it."""
         mine = self._claim([one.file for one in tape])
         wanted = {one.file.key: one.file for one in tape if one.file.key in mine}
-        faults = {
-            one.key: fault
-            for one, fault in work.request(source, list(wanted.values()))
-            if isinstance(fault, Exception)
-        }
+        done = {one.key: found for one, found in self._transfers().request(source, list(wanted.values()))}
         return [
-            changes.failed(one.file, faults[one.file.key], EntryState.WAITING)
-            if one.on_tape and one.file.key in faults
+            changes.failed(one.file, fault, EntryState.WAITING)
+            if isinstance(fault := done.get(one.file.key), Exception)
             else one
-            for one in found
+            for one in tape
+            if one.file.key in done or one.file.key not in mine
         ]
 
     def _fetch(self, files: Sequence[Asked]) -> float:
         source = find_source(files[0].source)
         if source is None or source.kind != "remote":
             return self._record([changes.given_up(one, NO_SOURCE) for one in files])
-        if known := find_known(one.key for one in files):
-            return self._record([_as_known(one, known[one.key]) for one in files if one.key in known])
         mine = self._claim(files)
-        self._record([changes.postponed(one) for one in files if one.key not in mine])
+        others = [one for one in files if one.key not in mine]
+        known = find_known(one.key for one in others)
+        self._record(
+            [_as_known(one, known[one.key]) if one.key in known else changes.postponed(one) for one in others]
+        )
         # One file that is wanted at several paths is fetched once.
         wanted: dict[str, list[Asked]] = {}
         for one in files:
             if one.key in mine:
                 wanted.setdefault(one.key, []).append(one)
         if wanted:
-            with Slots(self.holder) as slots:
-                if not slots.count:
-                    return BUSY_PAUSE
-                self._transfer(cast(RemoteSource, source), self._transfers(slots), wanted)
+            if not self._slots.take():
+                return BUSY_PAUSE
+            self._transfer(cast(RemoteSource, source), wanted)
         return 0.0
 
-    def _transfer(self, source: RemoteSource, work: Transfers, wanted: dict[str, list[Asked]]) -> None:
+    def _transfer(self, source: RemoteSource, wanted: dict[str, list[Asked]]) -> None:
         """Fetch what can be had, and look again for what is on tape."""
         files = [same[0] for same in wanted.values()]
         tape = [one for one in files if one.on_tape]
         again = [one for one in tape if one.tries % ASK_AGAIN == 0]
-        for _ in work.request(source, again):
+        for _ in self._transfers().request(source, again):
             pass  # whether that helped is what the next look says
-        found = [_polled(one, status) for one, status in work.look(source, tape)]
-        small: list[tuple[Asked, bytes]] = []
-        for one, outcome in work.pull(source, [one for one in files if not one.on_tape]):
-            if isinstance(outcome, NoSpace):
-                raise outcome
-            if not isinstance(outcome, Pulled):
-                found.append(changes.failed(one, outcome, EntryState.STAGING))
-            elif outcome.digest is None:
-                small.append((one, outcome.data))
-            else:
-                # Written down at once: it may have taken long, and shall not be fetched again.
-                self._record(_everywhere([changes.staged(one, outcome.digest)], wanted))
-        db.session.rollback()
-        items = [(None, len(data), data) for _, data in small]
-        stored = storage.store().put_many(items) if items else []
-        found += [changes.staged(one, is_.sha256) for (one, _), is_ in zip(small, stored, strict=True)]
+        found = [_polled(one, status) for one, status in self._transfers().look(source, tape)]
         self._record(_everywhere(found, wanted))
+        disk = [one for one in files if not one.on_tape]
+        for part in _parts(self._transfers().pull(source, disk)):
+            self._record(_everywhere(_stored(part), wanted))
+        if self._claimed:  # there was no time for these; others may fetch them
+            give_up(self._claimed, self.cart_id)
+            self._checkpoint()
 
-    def _transfers(self, slots: Slots) -> Transfers:
-        self._slots = slots
-        return Transfers(slots.count, self._beat)
+    def _transfers(self) -> Transfers:
+        self._work = Transfers(self._slots.take(), self._beat)
+        return self._work
 
     def _claim(self, files: Sequence[Asked]) -> set[str]:
         """The keys of those files that are ours to fetch."""
@@ -229,6 +228,7 @@ class Staging:
         moment = now()
         mine = claim({one.key for one in files}, self.cart_id, at=moment, until=moment + LEASE)
         self._checkpoint()
+        self._claimed = set(mine)
         return mine
 
     def _record(self, found: Sequence[Change]) -> float:
@@ -237,7 +237,9 @@ class Staging:
             return 0.0
         wanted = changes.write_down(self.cart_id, found)
         # Files on tape stay ours between two looks, the others are free for whoever is first.
-        give_up((one.file.key for one in found if not one.digest and not one.on_tape), self.cart_id)
+        ours = {one.file.key: one for one in found if one.file.key in self._claimed}
+        give_up((key for key, one in ours.items() if not one.digest and not one.on_tape), self.cart_id)
+        self._claimed -= ours.keys()
         self._checkpoint()
         if not wanted:
             space.release(one.digest for one in found if one.digest)
@@ -257,14 +259,49 @@ class Staging:
             wanted = session.scalar(select(Cart.id).where(Cart.id == self.cart_id, Cart.state.in_(BUSY)))
         if wanted is None:
             raise Stopped
+        if self._work is not None and self._has_rivals():
+            self._slots.keep(self._work.busy)
+            if moment > self._end:
+                self._work.wind_down()
         if moment > self._renewed + RENEW:
             self._renewed = moment
             with own_transaction() as session:
                 renew(session, self.cart_id, now() + LEASE)
                 session.execute(update(Cart).where(Cart.id == self.cart_id).values(updated_at=now()))
-            if self._slots is not None:
-                self._slots.renew()
+            self._slots.renew()
         self._checkpoint()
+
+
+def _parts(outcomes: Iterator[Outcome]) -> Iterator[list[Outcome]]:
+    """So many, or what came in some seconds; what was stored already is written down at once."""
+    part: list[Outcome] = []
+    until = time.monotonic() + PART_TIME
+    for outcome in outcomes:
+        part.append(outcome)
+        found = outcome[1]
+        is_stored = isinstance(found, Pulled) and found.digest is not None
+        if len(part) >= PART or is_stored or time.monotonic() > until:
+            yield part
+            part.clear()  # two of them at a time would be twice the memory
+            until = time.monotonic() + PART_TIME
+    if part:
+        yield part
+
+
+def _stored(part: Sequence[Outcome]) -> Iterator[Change]:
+    """Store what is in memory, and say what became of all.
+
+    :raises NoSpace: there was not enough for one of them.
+    """
+    small = [found.data for _, found in part if isinstance(found, Pulled) and found.digest is None]
+    digests = iter(storage.store().put_many((None, len(data), data) for data in small) if small else ())
+    for one, found in part:
+        if isinstance(found, NoSpace):
+            raise found
+        if isinstance(found, Pulled):
+            yield changes.staged(one, found.digest or next(digests).sha256)
+        else:
+            yield changes.failed(one, found, EntryState.STAGING)
 
 
 def _looked_at(one: Asked, found: Found | Exception) -> Change:

@@ -19,6 +19,8 @@ from core.errors import PulsarError
 __all__ = ["Outcome", "Pulled", "Stopped", "Transfers"]
 
 SMALL: Final = 64 * 2**10  # B; smaller files are kept in memory and stored together
+AHEAD: Final = 128  # outcomes that wait to be looked at, at most
+PAUSE: Final = 0.01  # s until another look at whether they were
 TICK: Final = 0.5  # s between two looks at whether to go on
 
 
@@ -44,13 +46,20 @@ class Transfers:
 
     :param connections: at a time.
     :param beat: called at least every half a second, and before each outcome; what it raises ends it.
+    :ivar busy: how many connections are in use.
     """
 
     def __init__(self, connections: int, beat: Callable[[], None]) -> None:
         self._connections = connections
         self._beat = beat
         self._stop = threading.Event()
+        self._enough = threading.Event()
+        self.busy = 0
         self._down: Exception | None = None
+
+    def wind_down(self) -> None:
+        """Begin with no further file; of those that are left there is no outcome."""
+        self._enough.set()
 
     def look(self, source: RemoteSource, files: Sequence[Asked]) -> Iterator[Outcome]:
         """What and where each file is."""
@@ -71,8 +80,10 @@ class Transfers:
             if one.size <= SMALL:
                 return Pulled(None, stream.read())
             known = one.hashsum if one.hashtype == "sha256" and one.hashsum else None
-            blob = storage.store().put(cast(BinaryIO, stream), size=one.size, digest=known)
-            return Pulled(blob.digest)
+            try:
+                return Pulled(storage.store().put(cast(BinaryIO, stream), size=one.size, digest=known).digest)
+            finally:
+                db.session.rollback()
 
     def _check(self) -> None:
         if self._stop.is_set():
@@ -82,7 +93,7 @@ class Transfers:
         """The outcomes, as they come."""
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         todo: queue.SimpleQueue[Asked] = queue.SimpleQueue()
-        done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        done: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         for one in files:
             todo.put(one)
         threads = [
@@ -91,18 +102,20 @@ class Transfers:
             )
             for number in range(min(self._connections, len(files)))
         ]
+        self.busy = len(threads)
         for thread in threads:
             thread.start()
         try:
-            left = len(files)
-            while left:
+            while self.busy:
                 self._beat()
                 try:
                     outcome = done.get(timeout=TICK)
                 except queue.Empty:
                     continue
-                left -= 1
-                yield outcome
+                if outcome is None:
+                    self.busy -= 1
+                else:
+                    yield outcome
         finally:
             self._stop.set()
             for thread in threads:
@@ -115,19 +128,24 @@ class Transfers:
         source: RemoteSource,
         work: Work,
         todo: "queue.SimpleQueue[Asked]",
-        done: "queue.SimpleQueue[Outcome]",
+        done: "queue.SimpleQueue[Outcome | None]",
     ) -> None:
+        """What each thread does; at its end it says None."""
         try:
             with app.app_context(), source.session() as session:
-                while not self._stop.is_set():
+                while not (self._stop.is_set() or self._enough.is_set()):
                     one = todo.get_nowait()
                     done.put((one, self._attempt(session, work, one)))
+                    while done.qsize() > AHEAD and not self._stop.wait(PAUSE):
+                        pass  # small files wait in memory until they are stored
         except queue.Empty:
-            return
+            pass
         except Exception as exc:  # no connection could even be made: the files must not be waited for
             with suppress(queue.Empty):
                 while True:
                     done.put((todo.get_nowait(), exc))
+        finally:
+            done.put(None)
 
     def _attempt(self, session: RemoteSession, work: Work, one: Asked) -> Found | Exception:
         if self._down is not None:
@@ -140,5 +158,3 @@ class Transfers:
             return exc
         except Exception as exc:  # the thread must say what became of its file, whatever that was
             return exc
-        finally:
-            db.session.rollback()
