@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from base64 import b64encode
@@ -18,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from archive import archive
-from harness import Measure, Result, Site, compare, report, running_site
+from harness import Measure, Result, Site, command, compare, report, running_site, together
 
 SMALL_FILES, SMALL_BYTES = 1000, 64 * 2**10
 LARGE_BYTES = 512 * 2**20
@@ -97,6 +98,23 @@ def entries(folder: Path, name: str, source: str) -> list[dict[str, str]]:
     ]
 
 
+STREAM = "import sys, tarfile; tarfile.open(fileobj=sys.stdout.buffer, mode='w|').add(sys.argv[1])"
+
+
+def tarfile_stream(folder: Path) -> Callable[[], Measure]:
+    """Pack the small files some times with Python's tarfile, as Pacifica's cart daemon does it."""
+
+    def pack() -> Measure:
+        return together(
+            *(
+                command(sys.executable, "-c", STREAM, "small", cwd=folder, stdout=subprocess.DEVNULL)
+                for _ in range(REPEATS)
+            )
+        )
+
+    return pack
+
+
 def tar(folder: Path, name: str) -> Callable[[], Measure]:
     """Pack a folder some times; the cost of tar."""
 
@@ -136,6 +154,7 @@ def benchmark() -> Sequence[Result]:
                     for kind in ("small", "large"):
                         caller.make(f"{kind}-{source}", entries(files, kind, source))
                         results.append(compare_with_tar(caller, files, kind, source))
+                results.append(compare_with_tarfile(caller, files))
                 caller.make("one", entries(files, "large", "directory"))
                 caller.make("many", entries(files, "many", "directory"))
             with running_site(Path(name), **settings) as site:  # whose processes have not made them
@@ -156,6 +175,19 @@ def compare_with_tar(caller: Caller, files: Path, kind: str, source: str) -> Res
         tar(files, kind),
         download,
         bar="CPU at most 1.5" if kind == "small" else "wall and CPU at most 1.0",
+        seconds=SECONDS,
+    )
+
+
+def compare_with_tarfile(caller: Caller, files: Path) -> Result:
+    def download() -> Measure:
+        return caller.site.measured(lambda: [caller.download("small-directory") for _ in range(REPEATS)])
+
+    return compare(
+        f"{SMALL_FILES} files of 64 KiB, read in place, against Python's tarfile, which writes to nowhere",
+        tarfile_stream(files),
+        download,
+        bar="CPU at most 0.25",
         seconds=SECONDS,
     )
 
