@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -101,8 +102,8 @@ def benchmark() -> Sequence[Result]:
                         compare(
                             f"{number:,} files of {size // 2**10} KiB until they are ready, against one"
                             " connection that fetches them",
-                            lambda kind=kind: fetch(address, posted[kind], Path(name) / "fetched"),
-                            lambda kind=kind: stager.stage(posted[kind]),
+                            partial(fetch, address, posted[kind], Path(name) / "fetched"),
+                            partial(stager.stage, posted[kind]),
                             bar=bar,
                             rounds=3,
                         )

@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cart import hashes
 from cart.paths import BadPath, clean_path, find_clashes
@@ -45,8 +45,7 @@ class BadDocument(ValueError):
         self.problems = list(problems)
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """An entry as it was posted: one file, or something that holds files.
 
     :param number: in the list, from 0.

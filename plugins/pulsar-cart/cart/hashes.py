@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 __all__ = ["digest_length", "is_digest", "normalised", "start"]
@@ -16,7 +16,12 @@ def normalised(name: str) -> str | None:
 
     None if it is not known here, or gives digests of any length.
     """
-    known = _known().get(_plain(name)) if len(name) <= _NAME_MAX else None
+    return _normalised(name) if len(name) <= _NAME_MAX else None
+
+
+@lru_cache(maxsize=256)
+def _normalised(name: str) -> str | None:
+    known = _known().get(_plain(name))
     return known if known is not None and digest_length(known) else None
 
 

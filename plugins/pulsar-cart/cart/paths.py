@@ -48,8 +48,8 @@ def clean_path(path: str, max_segment_bytes: int = MAX_SEGMENT_BYTES) -> str:
         raise BadPath("names a folder")
     if length > MAX_PATH_BYTES:
         raise BadPath(f"is longer than {MAX_PATH_BYTES} bytes")
-    # A character is at most four bytes, so that most segments need not be encoded.
-    if any(4 * len(one) > max_segment_bytes and len(one.encode()) > max_segment_bytes for one in kept):
+    # Most paths are not longer than a segment may be.
+    if length > max_segment_bytes and any(len(one.encode()) > max_segment_bytes for one in kept):
         raise BadPath(f"has a segment longer than {max_segment_bytes} bytes")
     return "/".join(kept)
 

@@ -22,7 +22,7 @@ from core.errors import Conflict, NotFound, PulsarError, Unavailable
 from core.events import emit
 from core.identity import Identity
 from core.jobs import enqueue
-from core.storage.rows import write_rows
+from core.storage.rows import batches, write_rows
 
 __all__ = [
     "begin_staging",
@@ -37,6 +37,7 @@ __all__ = [
 
 TRIES: Final = 3  # to be the one who makes a cart of a uid
 STAGE: Final = "cart.stage"
+PART: Final = 5000  # files whose rows are made at a time
 REMOVING: Final = "The files could not be removed."
 
 
@@ -147,25 +148,26 @@ def _hold(files: Sequence[Wanted]) -> None:
 
 
 def _write_entries(cart: Cart, files: Sequence[Wanted]) -> None:
-    rows = [
-        {
-            "position": position,
-            "path": one.path,
-            "path_key": path_key(one.path),
-            "source": one.source,
-            "source_id": one.id,
-            "hashtype": one.hashtype,
-            "hashsum": one.hashsum,
-            "size": one.size,
-            "mtime": one.mtime,
-            "state": str(one.state),
-            "error": one.error,
-            "digest": one.digest,
-        }
-        for position, one in enumerate(files)
-    ]
     same = {"cart_id": cart.id, "on_tape": False, "tries": 0, "since": None, "next_try": None}
-    write_rows(db.session, Entry, rows, same=same)
+    for part in batches(enumerate(files), PART):
+        rows = [
+            {
+                "position": position,
+                "path": one.path,
+                "path_key": path_key(one.path),
+                "source": one.source,
+                "source_id": one.id,
+                "hashtype": one.hashtype,
+                "hashsum": one.hashsum,
+                "size": one.size,
+                "mtime": one.mtime,
+                "state": str(one.state),
+                "error": one.error,
+                "digest": one.digest,
+            }
+            for position, one in part
+        ]
+        write_rows(db.session, Entry, rows, same=same)
 
 
 def _begin(cart: Cart) -> None:

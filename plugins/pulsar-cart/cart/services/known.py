@@ -1,9 +1,9 @@
 """Files of sources that are here already, and who is fetching which: one transfer for all carts."""
 
 import hashlib
-import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from sqlalchemy import delete, exists, or_, select, update
@@ -23,7 +23,9 @@ def file_key(source: str, identifier: str, hashtype: str, hashsum: str, version:
     :param version: what tells its states apart, where no hash does or nobody has looked at the hash.
     """
     parts = [source, identifier, hashtype if hashsum else "", hashsum, version]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    # As json.dumps() would write them, which takes five times as long.
+    text = f"[{', '.join(map(encode_basestring_ascii, parts))}]"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find_known(keys: Iterable[str]) -> dict[str, File]:

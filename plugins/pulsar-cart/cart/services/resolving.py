@@ -16,6 +16,7 @@ from cart.services.local import count_unverified, verify_files
 from cart.sources import LocalSource, Source, find_source, source_names
 from core.errors import TooLarge
 from core.identity import Identity
+from core.storage.rows import batches
 
 __all__ = ["Contents", "resolve"]
 
@@ -78,7 +79,9 @@ def _find(by_source: Mapping[str, Sequence[Wish]]) -> dict[str, Source]:
 def _ask(
     name: str, source: Source, wishes: Sequence[Wish], identity: Identity, containers: set[tuple[str, str]]
 ) -> Iterable[Wanted]:
-    given = [{**wish.given, "id": wish.id} if wish.id is not None else wish.given for wish in wishes]
+    given = [
+        wish.given if wish.given.get("id") == wish.id else {**wish.given, "id": wish.id} for wish in wishes
+    ]
     most = current_app.config["CART_MAX_ENTRIES"]
     found: list[Wanted] = []
     for wish, answer in zip(wishes, source.resolve(given, identity), strict=True):
@@ -167,21 +170,23 @@ def _bad(wish: Wish, reason: str) -> BadDocument:
 
 
 def _fingerprint(files: Sequence[Wanted], bundle: bool) -> str:
-    digest = hashlib.sha256(json.dumps([1, bundle]).encode())
-    for one in files:
-        facts = [one.path, one.source, one.id, one.hashtype, one.hashsum, one.size, one.mtime, one.error]
+    digest = hashlib.sha256(json.dumps([2, bundle]).encode())
+    for part in batches(files):
+        facts = [
+            [one.path, one.source, one.id, one.hashtype, one.hashsum, one.size, one.mtime, one.error]
+            for one in part
+        ]
         digest.update(json.dumps(facts).encode())
     return digest.hexdigest()
 
 
 def _take_known(files: Sequence[Wanted]) -> None:
     """What was fetched before, and is still here, is here."""
-    keys = {file_key(one.source, one.id, one.hashtype, one.hashsum): one for one in files if one.hashsum}
+    hashed = [one for one in files if one.hashsum]
+    keys = [file_key(one.source, one.id, one.hashtype, one.hashsum) for one in hashed]
     known = find_known(keys)
-    for one in files:
-        if not one.hashsum:
-            continue
-        file = known.get(file_key(one.source, one.id, one.hashtype, one.hashsum))
+    for key, one in zip(keys, hashed, strict=True) if known else ():
+        file = known.get(key)
         if file is not None and one.size in (None, file.size):
             one.state, one.digest = EntryState.STAGED, file.digest
             one.size, one.mtime = file.size, file.mtime
