@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -249,3 +250,31 @@ def test_an_answer_that_breaks_is_cut_for_its_reader_and_explained_in_the_log(
     wait_until(lambda: "LookupError: no more of it" in site.printed)
     assert "ERROR   gunicorn.error: Error handling request" in site.printed
     assert "Logging error" not in site.printed
+
+
+def test_it_runs_under_a_gunicorn_of_its_own_whose_log_is_whole(tmp_path):
+    (tmp_path / "config.py").write_text("SECRET_KEY = 'a secret of the test'\n")
+    command = ["-m", "gunicorn", "--preload", "--no-control-socket", "--worker-class", "gthread"]
+    process = subprocess.Popen(
+        [sys.executable, *command, "--bind", "127.0.0.1:0", "wsgi:app"],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"PULSAR_INSTANCE_PATH": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    said = []
+    try:
+        for line in process.stderr:
+            said.append(line)
+            if "Booting worker" in line:
+                url = re.search(r"Listening at: (\S+)", "".join(said))[1]
+                assert status_of(f"{url}/login")[0] == 200
+                process.terminate()
+        assert process.wait(30) == 0, "".join(said)
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    assert f"[{process.pid}] [INFO] Shutting down: Master" in "".join(said)
+    assert "Logging error" not in "".join(said)

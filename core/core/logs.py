@@ -77,8 +77,9 @@ def init_app(app: Flask) -> None:
         handler.setFormatter(Formatter(app.config["LOG_FORMAT"]))
         root.addHandler(handler)
         root.setLevel(app.config["LOG_LEVEL"])
-        # No line of ours names a thread or a process; to look for them costs as much as to make the line.
-        logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+        # No line of ours names a thread; to look for it costs as much as to make the line. Lines of gunicorn
+        # and others have the number of the process.
+        logging.logThreads = logging.logMultiprocessing = False
 
 
 def log_request(request: Request, response: Response, state: Any) -> None:

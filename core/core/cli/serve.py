@@ -186,6 +186,7 @@ def answer_requests(app: Flask, bind: str) -> None:
         "graceful_timeout": GRACE,
         "loglevel": "warning",
         "logger_class": _Log,
+        "control_socket_disable": True,  # it would lie in the home folder, one for all sites of a user
         "forwarded_allow_ips": "",  # by itself it believes this machine; TRUSTED_PROXIES says whom
     }
     _Web(app, options).run()
