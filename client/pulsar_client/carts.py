@@ -21,7 +21,15 @@ from urllib.parse import quote
 
 import requests
 
-from pulsar_client.errors import ConnectionFailed, DigestMismatch, ProtocolError, SiteError, make_site_error
+from pulsar_client.errors import (
+    ConfigurationError,
+    ConnectionFailed,
+    DigestMismatch,
+    NotFound,
+    ProtocolError,
+    SiteError,
+    make_site_error,
+)
 from pulsar_client.files import hold_part, require_space, write_atomically
 from pulsar_client.http import Http
 from pulsar_client.progress import Progress
@@ -85,36 +93,60 @@ class Carts:
 
         :param wait: until it is ready or has failed.
         """
-        asked = str(WAIT) if wait else "0"
+        asked, told = "0", ""
         while True:
             found = self._http().get_json("GET", _path(uid, "status"), query={"wait": asked})
             if not isinstance(found, dict) or not isinstance(found.get("state"), str):
                 raise ProtocolError("The site does not say what state the cart is in.")
             if not wait or found["state"] not in UNFINISHED:
                 return found
+            if (text := _describe_work(uid, found)) != told:
+                self._progress.say(text)
+            asked, told = str(WAIT), text
 
     def remove(self, uid: str) -> None:
         """Delete a cart. :raises NotFound: there is none."""
-        self._http().get_json("DELETE", _path(uid))
+        try:
+            self._http().get_json("DELETE", _path(uid))
+        except NotFound as error:
+            raise NotFound(f"There is no cart {uid}.", status=error.status, code=error.code) from error
 
     def fetch(self, uid: str, path: str | os.PathLike[str]) -> CartFetched:
         """Fetch a cart that is ready as a tar, and verify it. A download that was broken off goes on.
+
+        A tar that is there is kept if it is that of this cart and every file in it is verified.
 
         :raises DigestMismatch: a file in it is not what the site has; the tar is thrown away.
         :raises ConnectionFailed: it broke too often; what came is kept for the next time.
         """
         target = Path(path)
+        if target.is_dir():
+            raise ConfigurationError(f"{target} is a folder; name a file for the tar.")
+        remote = self._describe(uid, target.name)  # nothing is made here for a cart that there is not
         part = target.with_name(target.name + ".part")
         with hold_part(part):
-            remote = self._describe(uid, target.name)
+            if (files := self._count_kept(uid, target, remote.size)) is not None:
+                _forget(part)
+                return CartFetched(uid, str(target), remote.size, 0, files, [])
             fetched = _Fetching(self._http(), remote, part, self._progress).run()
             try:
                 files, unverified = self._check_tar(uid, part)
             except DigestMismatch:
-                part.unlink()
+                _forget(part)
                 raise
             part.replace(target)
+            _notes_of(part).unlink(missing_ok=True)
         return CartFetched(uid, str(target), remote.size, fetched, files, unverified)
+
+    def _count_kept(self, uid: str, target: Path, size: int) -> int | None:
+        """How many files the tar has that is there already, if it is whole and none of them is in doubt."""
+        try:
+            if target.stat().st_size != size:
+                return None
+            files, unverified = self._check_tar(uid, target)
+        except (FileNotFoundError, DigestMismatch):
+            return None
+        return None if unverified else files
 
     def verify(self, uid: str, path: str | os.PathLike[str]) -> CartChecked:
         """Hold a folder into which a tar was unpacked against the site's list.
@@ -140,7 +172,7 @@ class Carts:
         query = {"filename": name}
         with self._http().open("GET", _path(uid), query=query, headers={"Range": "bytes=0-0"}) as answer:
             if answer.status_code == 202:
-                raise make_site_error(409, {"message": f"The cart {uid} is not ready."})
+                raise make_site_error(409, {"message": f"The cart {uid} is not ready.", "code": "not_ready"})
             unit, _, size = answer.headers.get("Content-Range", "").rpartition("/")
             etag = answer.headers.get("ETag", "")
             if answer.status_code != 206 or unit != "bytes 0-0" or not size.isdecimal() or not etag:
@@ -149,9 +181,16 @@ class Carts:
 
     def _check_tar(self, uid: str, path: Path) -> tuple[int, list[str]]:
         """Hold every file of a tar against the site's list, which has the same order."""
-        unverified, count = [], 0
         self._progress.start("verifying", path.stat().st_size)
-        with closing(self._iter_manifest(uid)) as lines, _open_tar(path) as tar:
+        try:
+            with tarfile.open(path, "r:", encoding="utf-8") as tar:
+                return self._check_members(uid, tar)
+        except tarfile.TarError:
+            raise DigestMismatch("The site did not send a tar.") from None
+
+    def _check_members(self, uid: str, tar: tarfile.TarFile) -> tuple[int, list[str]]:
+        unverified, count = [], 0
+        with closing(self._iter_manifest(uid)) as lines:
             for member in tar:
                 line = next(lines, None)
                 name = member.name.partition("/")[2]
@@ -240,7 +279,7 @@ class _Fetching:
         self._remote = remote
         self._path = path
         self._progress = progress
-        self._notes = path.with_name(path.name + ".json")
+        self._notes = _notes_of(path)
         self._lock = threading.Lock()
         self._done = self._find_done()
         self._fetched = 0
@@ -249,7 +288,7 @@ class _Fetching:
         """Fetch what is not here; how many bytes that was."""
         remote = self._remote
         starts = [start for start in range(0, remote.size, PART_BYTES) if start not in self._done]
-        require_space(self._path.parent, remote.size - self._path.stat().st_size)
+        require_space(self._path.parent, sum(map(self._length, starts)))
         self._progress.start("fetching", remote.size)
         self._progress.advance(remote.size - sum(self._length(start) for start in starts))
         with self._path.open("r+b") as file, ThreadPoolExecutor(WORKERS) as pool:
@@ -261,14 +300,17 @@ class _Fetching:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
             os.fsync(file.fileno())
-        self._notes.unlink(missing_ok=True)
         return self._fetched
 
     def _find_done(self) -> set[int]:
-        """Where the parts begin that are here, if they are parts of the same tar."""
+        """Where the parts begin that are here, if they are parts of the same tar.
+
+        The file has the size of the tar from its first part on; another one is not that of the notes.
+        """
         try:
             notes = json.loads(self._notes.read_text())
-            if (notes["etag"], notes["part"]) == (self._remote.etag, PART_BYTES):
+            is_same = (notes["etag"], notes["part"]) == (self._remote.etag, PART_BYTES)
+            if is_same and self._path.stat().st_size == self._remote.size:
                 return set(notes["done"])
         except (OSError, ValueError, KeyError, TypeError):
             pass
@@ -315,11 +357,20 @@ class _Fetching:
             raise ConnectionFailed(f"The connection ended {left} bytes too early.")
 
 
-def _open_tar(path: Path) -> tarfile.TarFile:
-    try:
-        return tarfile.open(path, "r:", encoding="utf-8")
-    except tarfile.TarError:
-        raise DigestMismatch("The site did not send a tar.") from None
+def _notes_of(part: Path) -> Path:
+    """Where it is written down what of an unfinished tar is here."""
+    return part.with_name(part.name + ".json")
+
+
+def _forget(part: Path) -> None:
+    part.unlink()
+    _notes_of(part).unlink(missing_ok=True)
+
+
+def _describe_work(uid: str, found: Mapping[str, Any]) -> str:
+    files = found.get("files")
+    counts = files if isinstance(files, dict) else {}
+    return f"The cart {uid} is {found['state']}: {counts.get('done')} of {counts.get('total')} files."
 
 
 def _path(uid: str, what: str = "") -> str:

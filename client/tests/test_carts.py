@@ -186,6 +186,43 @@ def test_a_cart_that_is_another_one_by_now_is_fetched_anew(site, client, tmp_pat
     assert (tmp_path / "u.tar").read_bytes() == site.tar("u")
 
 
+def test_what_was_fetched_but_not_verified_yet_is_not_fetched_again(site, client, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(carts.Carts, "_check_tar", lambda *_: 1 / 0)  # it dies there
+        with pytest.raises(ZeroDivisionError):
+            client.carts.fetch("u", tmp_path / "u.tar")
+    site.requests = []
+    assert client.carts.fetch("u", tmp_path / "u.tar").fetched_bytes == 0
+    assert parts(site) == []
+    assert [path.name for path in tmp_path.glob("u.tar*")] == ["u.tar"]
+
+
+def test_notes_without_what_they_speak_of_are_not_believed(site, client, tmp_path):
+    site.lose, site.digests = {8192}, False
+    with pytest.raises(ConnectionFailed):
+        client.carts.fetch("u", tmp_path / "u.tar")
+    (tmp_path / "u.tar.part").unlink()
+    site.lose = set()
+    client.carts.fetch("u", tmp_path / "u.tar")
+    assert (tmp_path / "u.tar").read_bytes() == site.tar("u")
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_tar_that_is_here_is_fetched_again_only_if_it_is_in_doubt(site, client, tmp_path, is_known):
+    site.digests = is_known
+    client.carts.fetch("u", tmp_path / "u.tar")
+    again = client.carts.fetch("u", tmp_path / "u.tar")
+    assert (again.fetched_bytes, again.files) == (0 if is_known else again.size, len(FILES))
+    damaged = bytearray((tmp_path / "u.tar").read_bytes())
+    damaged[513] ^= 1
+    (tmp_path / "u.tar").write_bytes(damaged)
+    assert client.carts.fetch("u", tmp_path / "u.tar").fetched_bytes == again.size
+    (tmp_path / "u.tar").write_bytes(bytes(again.size))
+    client.carts.fetch("u", tmp_path / "u.tar")
+    assert (tmp_path / "u.tar").read_bytes() == site.tar("u")
+    assert [path.name for path in tmp_path.glob("u.tar*")] == ["u.tar"]
+
+
 def test_wrong_bytes_are_thrown_away(site, client, tmp_path):
     site.spoil = True
     with pytest.raises(DigestMismatch, match=r"a/b\.txt"):
@@ -255,15 +292,19 @@ def test_the_command_makes_fetches_unpacks_lists_and_removes(site, pulsar, tmp_p
     assert pulsar("create", "files.json", "--uid", "mine", "--wait")[:2] == (0, "mine\n")
     assert json.loads(pulsar("status", "mine", "--json")[1])["state"] == "ready"
     assert pulsar("get", "mine", "-o", "m.tar")[:2] == (0, "m.tar\n")
-    assert pulsar("get", "mine", "--unpack", "here")[:2] == (0, "here\n")
+    assert pulsar("get", "mine", "--unpack", "here")[:2] == (0, "here/x\n")
     assert not (tmp_path / "mine.tar").exists()
     assert (tmp_path / "here" / "x" / "large").read_bytes() == FILES["large"]
     assert pulsar("verify", "mine", "here/x")[0] == 0
     (tmp_path / "here" / "x" / "large").unlink()
     assert pulsar("verify", "mine", "here/x")[:2] == (1, "missing large\n")
+    status, _, said = pulsar("verify", "mine", "here")
+    assert status == 1
+    assert said == "pulsar: No file of the cart is in here: is that the folder that holds them?\n"
     assert pulsar("ls")[1].split() == ["u", "ready", "mine", "ready"]
     assert pulsar("rm", "mine")[0] == 0
     assert pulsar("status", "mine")[0] == 1
+    assert pulsar("rm", "mine") == (1, "", "pulsar: There is no cart mine.\n")
 
 
 def test_a_cart_that_failed_is_an_error(site, pulsar):
@@ -272,6 +313,36 @@ def test_a_cart_that_failed_is_an_error(site, pulsar):
         status, _, said = pulsar(*call)
         assert status == 1
         assert said == "pulsar: The cart failed: m\n"
+
+
+def test_what_cannot_be_fetched_leaves_nothing_behind(site, pulsar, tmp_path):
+    site.states["u"] = "staging"
+    said = "pulsar: The cart u is not ready. Wait for it with --wait.\n"
+    assert pulsar("get", "u") == (1, "", said)
+    assert pulsar("get", "none")[0] == 1
+    assert pulsar("get", "u", "-o", "none/u.tar")[0] == 1
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["home"])
+
+
+def test_a_tar_can_be_fetched_into_a_folder(pulsar, tmp_path):
+    (tmp_path / "down").mkdir()
+    assert pulsar("get", "u", "-o", "down")[:2] == (0, "down/u.tar\n")
+    assert (tmp_path / "down" / "u.tar").is_file()
+
+
+def test_packages_are_named_as_they_are_elsewhere(site, pulsar, monkeypatch):
+    posted = []
+    monkeypatch.setattr(carts.Carts, "create", lambda _, files, uid: posted.append(files) or "u")
+    assert pulsar("create", "-p", "ann/one")[:2] == (0, "u\n")
+    assert pulsar("create", "-p", "ann/one@1.0/raw/deep/", "--package", "bob/two@2a0c44")[0] == 0
+    one = {"source": "registry", "package": "ann/one", "prefix": "raw/deep", "hash": "1.0"}
+    two = {"source": "registry", "package": "bob/two", "prefix": "", "hash": "2a0c44"}
+    assert posted == [
+        [{"source": "registry", "package": "ann/one", "prefix": ""}],
+        [one | {"path": "ann/one/raw/deep"}, two | {"path": "bob/two"}],
+    ]
+    for wrong in (["-p", "one"], ["-p", "ann/one@"], [], ["files.json", "-p", "ann/one"]):
+        assert pulsar("create", *wrong)[0] == 2
 
 
 def test_what_is_no_json_is_no_document(pulsar, tmp_path):
