@@ -54,6 +54,8 @@ SURROGATE: Final = re.compile("[\ud800-\udfff]")  # legal in JSON, and in no enc
 # What SURROGATE and NUL look like in JSON, where nothing else can be either of them.
 ESCAPED: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 CONTAINERS: Final = frozenset({dict, list})
+# B of the largest body for each value in it. One of two bytes, such as [], takes up to 100 in memory.
+VALUE_BYTES: Final = 16
 MAX_DEPTH: Final = 300  # of a body; far below what Python itself can walk
 TOO_DEEP: Final = "The JSON is nested too deeply."
 MOST_UNKNOWN: Final = 20  # keys that nobody asked for, before the rest of a body is not looked at any more
@@ -288,13 +290,16 @@ def read_json(max_bytes: int | None = None) -> Any:
 
     :param max_bytes: of the unzipped text; by default what the blueprint, or else the site, allows.
     :raises BadJSON: for anything but strict JSON in UTF-8 (NaN, Infinity and repeated keys included).
-    :raises TooLarge: before more than ``max_bytes`` are held in memory.
+    :raises TooLarge: before more than ``max_bytes`` are held in memory, or a value is made of more values
+        than there are 16 bytes in that.
     """
-    if max_bytes is None:
-        max_bytes = g.mount.max_body_bytes
-    text = _read_body(max_bytes or current_app.config["MAX_CONTENT_LENGTH"])
+    most = max_bytes or g.mount.max_body_bytes or current_app.config["MAX_CONTENT_LENGTH"]
+    text = _read_body(most)
     if not text:
         return {}
+    # Without reading it: there is a comma or a bracket for each value, and there may be others in texts.
+    if sum(map(text.count, (b",", b"[", b"{"))) > most // VALUE_BYTES:
+        raise TooLarge("The JSON has too many values.")
     try:
         found = json.loads(
             text.decode(),

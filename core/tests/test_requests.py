@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 
 import pytest
 
@@ -131,6 +132,17 @@ def test_a_zipped_body_is_unzipped_within_the_limit(site):
         assert post(damaged).status_code == 400
     unknown = post(zipped, "br")
     assert (unknown.status_code, unknown.json["error"]["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"[[[[1]]]]", b'{"a":[]}', b"1234"])
+def test_a_body_of_very_many_values_is_refused_before_they_take_memory(site, value):
+    body = b'{"name":"a","more":[' + b",".join([value] * 300_000) + b"]}"
+    tracemalloc.start()
+    answer = site.post("/sample/things", data=body)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (answer.status_code, answer.json["error"]["code"]) == (413, "too_large")
+    assert most < 2**24
 
 
 def test_a_body_over_the_limit_is_413(sample, monkeypatch):
