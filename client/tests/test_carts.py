@@ -336,9 +336,9 @@ def test_packages_are_named_as_they_are_elsewhere(site, pulsar, monkeypatch):
     assert pulsar("create", "-p", "ann/one")[:2] == (0, "u\n")
     assert pulsar("create", "-p", "ann/one@1.0/raw/deep/", "--package", "bob/two@2a0c44")[0] == 0
     one = {"source": "registry", "package": "ann/one", "prefix": "raw/deep", "hash": "1.0"}
-    two = {"source": "registry", "package": "bob/two", "prefix": "", "hash": "2a0c44"}
+    two = {"source": "registry", "package": "bob/two", "hash": "2a0c44"}
     assert posted == [
-        [{"source": "registry", "package": "ann/one", "prefix": ""}],
+        [{"source": "registry", "package": "ann/one"}],
         [one | {"path": "ann/one/raw/deep"}, two | {"path": "bob/two"}],
     ]
     for wrong in (["-p", "one"], ["-p", "ann/one@"], [], ["files.json", "-p", "ann/one"]):

@@ -92,10 +92,9 @@ def _parse_package(text: str, in_folder: bool) -> dict[str, str]:
     match = PACKAGE.fullmatch(text)
     package, revision, sub = match.groups() if match else (text, None, None)
     handle = parse_handle(f"{package}{(sub or '').rstrip('/')}", with_path=True)
-    entry = {"source": "registry", "package": handle.package, "prefix": "/".join(handle.path)}
-    if revision:
-        entry["hash"] = revision
-    return entry | ({"path": str(handle)} if in_folder else {})
+    entry = {"source": "registry", "package": handle.package}
+    more = {"hash": revision, "prefix": "/".join(handle.path), "path": str(handle) if in_folder else ""}
+    return entry | {name: value for name, value in more.items() if value}
 
 
 @command.command(cls=PulsarCommand)
