@@ -19,7 +19,7 @@ from cart.pieces import PIECE_BYTES, BrokenBundle, Piece, Pieces, Read
 from cart.sums import Sums
 from cart.table import BLOCK, USTAR_MTIME, USTAR_ROOM, USTAR_SIZE, Odd, Table, ustar_room
 
-__all__ = ["Bundle", "Entries", "Extra", "Part", "Tar"]
+__all__ = ["Bundle", "Entries", "Extra", "Part", "Tar", "tar_bytes"]
 
 _ZEROS: Final = bytes(12 * 2**10)  # the most that a part ends with: two blocks, then up to twenty
 
@@ -274,6 +274,8 @@ class Tar(Bundle):
     """An uncompressed POSIX tar (pax) in UTF-8, of regular files alone.
 
     Records of pax stand only before members whose name, size or time a plain header cannot hold.
+
+    :ivar files_bytes: where the files end; zeros follow. What a file takes of it depends on no other file.
     """
 
     suffix = ".tar"
@@ -295,8 +297,8 @@ class Tar(Bundle):
             for number, count in odd.items():
                 counts[number] = count
         self._pax_before = _sums(counts)
-        end = self._offset(len(entries)) + 2 * BLOCK
-        self.total = end + -end % _RECORD
+        self.files_bytes = self._offset(len(entries))
+        self.total = tar_bytes(self.files_bytes)
 
     def _offset(self, number: int) -> int:
         if number == self._count:
@@ -308,6 +310,12 @@ class Tar(Bundle):
         for number, entry in enumerate(self._entries.iterate(first), first):
             yield Part(_tar_head(entry), number, entry.size, -entry.size % BLOCK)
         yield Part(b"", zeros=self.total - self._offset(self._count - 1))
+
+
+def tar_bytes(files_bytes: int) -> int:
+    """Bytes of a tar, its end included, in which the files take so many."""
+    end = files_bytes + 2 * BLOCK
+    return end + -end % _RECORD
 
 
 def _tar_head(entry: Entry) -> bytes:

@@ -2,15 +2,17 @@
 
 import pytest
 from archive_server import Archive
-from cart_kit import LARGE, SMALL, Person, entry
+from cart_kit import LARGE, SMALL, Guarded, Person, entry
 from sqlalchemy import select
 
 import cart
 from core.conftest import *  # noqa: F403
 from core.conftest import PLUGINS
 from core.db import db
+from core.hookspecs import hookimpl
 from core.jobs import Job, JobState
 from core.jobs.run import run_next
+from core.site import site_of
 from core.users import services
 
 PLUGINS.append(cart)
@@ -31,6 +33,22 @@ def folder(tmp_path, settings):
     root.mkdir()
     settings(CART_DIRECTORY=str(root), CART_DEFAULT_SOURCE="directory")
     return root
+
+
+@pytest.fixture
+def guarded(app):
+    """The source ``guarded``, which another plugin offers; see :class:`cart_kit.Guarded`."""
+    source = Guarded()
+
+    class Plugin:
+        @hookimpl
+        def cart_sources(self):
+            return {"guarded": source}
+
+    plugin = Plugin()
+    site_of(app).hooks.register(plugin)
+    yield source
+    site_of(app).hooks.unregister(plugin)
 
 
 @pytest.fixture

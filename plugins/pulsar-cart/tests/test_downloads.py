@@ -18,8 +18,6 @@ from cart.services import tables
 from core.conftest import add_permissions
 from core.db import db, now
 from core.errors import NotFound
-from core.hookspecs import hookimpl
-from core.site import site_of
 
 pytestmark = pytest.mark.any_database
 
@@ -237,44 +235,14 @@ def test_others_cannot_have_it(ann, people, foo, app, api_key_factory):
     assert bob.get("u").status_code == 200
 
 
-class Guarded:
-    """A source whose file only some may have, who may change."""
-
-    kind = "local"
-
-    def __init__(self, path):
-        self.path, self.allowed = path, True
-
-    def resolve(self, wanted, identity):
-        size, mtime = self.path.stat().st_size, int(self.path.stat().st_mtime)
-        return [[{"id": "x", "size": size, "mtime": mtime, "container": "box"}] for _ in wanted]
-
-    def may_read(self, container, identity):
-        return self.allowed
-
-    def local_path(self, identifier):
-        return self.path
-
-
-def test_who_may_not_read_the_source_any_more_cannot_have_the_cart(ann, foo, folder, app):
-    source = Guarded(folder / "foo")
-
-    class Plugin:
-        @hookimpl
-        def cart_sources(self):
-            return {"guarded": source}
-
-    plugin = Plugin()
-    site_of(app).hooks.register(plugin)
-    try:
-        ann.makes("u", foo | {"source": "guarded"})
-        assert unpack(ann.get("u", filename="d").data) == {"d/1/2/3/foo.txt": SMALL}
-        source.allowed = False
-        assert ann.get("u").status_code == 404
-        assert ann.get("u/files/1/2/3/foo.txt").status_code == 404
-        assert "X-Content-Length" not in ann.head("u").headers
-    finally:
-        site_of(app).hooks.unregister(plugin)
+def test_who_may_not_read_the_source_any_more_cannot_have_the_cart(ann, foo, folder, guarded):
+    guarded.path = folder / "foo"
+    ann.makes("u", foo | {"source": "guarded"})
+    assert unpack(ann.get("u", filename="d").data) == {"d/1/2/3/foo.txt": SMALL}
+    guarded.allowed = False
+    assert ann.get("u").status_code == 404
+    assert ann.get("u/files/1/2/3/foo.txt").status_code == 404
+    assert "X-Content-Length" not in ann.head("u").headers
 
 
 def test_a_file_that_changed_breaks_the_download_off(ann, foo, folder):

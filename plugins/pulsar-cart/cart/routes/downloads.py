@@ -1,7 +1,9 @@
 """``GET /cart/<uid>``: the bundle, whole or in part; ``/cart/<uid>/files/<path>``: one file of it."""
 
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Response, request, stream_with_context
 from marshmallow import Schema, fields, validate
@@ -11,7 +13,7 @@ from cart.errors import CartFailed
 from cart.permissions import CartPermissions as P
 from cart.pieces import as_bytes, send, socket_of
 from cart.routes.callers import caller, check_uid
-from cart.services import carts, downloads, showing
+from cart.services import carts, downloads, early, showing
 from cart.services.downloads import Download
 from core.blueprint import Blueprint
 from core.errors import APIException, NotFound, PulsarError
@@ -38,6 +40,7 @@ class BundleQuery(Schema):
     filename = fields.String(load_default=None)
     format = fields.String(load_default="tar", validate=validate.OneOf(sorted(downloads.FORMATS)))
     bag = fields.Boolean(load_default=False)
+    stream = fields.Boolean(load_default=False)
 
 
 @bp.get("/<uid>")
@@ -52,14 +55,20 @@ class BundleQuery(Schema):
 def get_cart(uid: str, args: dict[str, Any]) -> Response:
     """Download the files of a cart as one tar or zip; `?filename=NAME` names it and its top folder.
 
-    The length is exact, and a broken download can go on where it stopped.
+    The length is exact, and a broken download can go on where it stopped. With `?stream=1` a tar begins as
+    soon as all sizes are known, with what has come; it cannot go on after a break.
     """
-    cart = _find(caller(P.READ), check_uid(uid))
+    identity = caller(P.READ)
+    cart = _find(identity, check_uid(uid))
     if cart.state == "error":
         raise CartFailed(cart.message)
-    if cart.state != "ready":
-        return Response(NOT_READY, 202, mimetype="text/plain", headers={"Cache-Control": "no-store"})
-    return _send(cart, _open(cart, args), _MEDIA_TYPES[args["format"]])
+    if cart.state == "ready":
+        return _send(cart, _open(cart, args), _MEDIA_TYPES[args["format"]])
+    is_tar = args["format"] == "tar" and not args["bag"]
+    if args["stream"] and is_tar and (answer := _send_early(cart, identity, args["filename"])):
+        return answer
+    headers = {"Cache-Control": "no-store", "Retry-After": "1"}
+    return Response(NOT_READY, 202, mimetype="text/plain", headers=headers)
 
 
 @bp.get("/<uid>/files/<path:path>")
@@ -99,18 +108,46 @@ def _find(identity: Identity, uid: str) -> "Cart":
     return downloads.kept(cart)
 
 
+# Downloads that wait for files hold a thread of the server, and so do callers who wait for a state.
+_early: Final = threading.BoundedSemaphore(2)
+
+
+def _send_early(cart: "Cart", identity: Identity, name: str | None) -> Response | None:
+    """What has come of a cart that is being staged, and then what comes; None if it cannot begin now."""
+    if not _early.acquire(blocking=False):
+        return None
+    with ExitStack() as place:
+        place.callback(_early.release)
+        showing.require_readable(cart, identity)
+        download = early.open_early(cart, name=name)
+        if download is None:
+            return None
+        answer = _send(cart, download, _MEDIA_TYPES["tar"])
+        blocks = _holding(answer.response, place.pop_all())
+        next(blocks)  # what has not begun would not notice that it is closed
+        answer.response = blocks
+        return answer
+
+
+def _holding(blocks: Any, place: ExitStack) -> Iterator[bytes]:
+    with place, closing(blocks):
+        yield b""
+        yield from blocks
+
+
 def _send(cart: "Cart", download: Download, media_type: str) -> Response:
     """The bytes, or the part that was asked for. Memory: some pieces."""
     headers = {
         "Accept-Ranges": "bytes" if download.resumable else "none",
-        # Weak where no part can be had: nobody shall put two halves together.
-        "ETag": quote_etag(download.etag, weak=not download.resumable),
-        "Last-Modified": http_date(download.modified_at),
         # A proxy that zips it on its way would break lengths and ranges.
         "Cache-Control": "private, no-cache, no-transform",
     }
-    if not is_resource_modified(request.environ, download.etag, last_modified=download.modified_at):
-        return Response(status=304, headers=headers)
+    if download.etag is not None:
+        # Weak where no part can be had: nobody shall put two halves together.
+        headers["ETag"] = quote_etag(download.etag, weak=not download.resumable)
+        headers["Last-Modified"] = http_date(download.modified_at)
+        if not is_resource_modified(request.environ, download.etag, last_modified=download.modified_at):
+            return Response(status=304, headers=headers)
     headers["Content-Disposition"] = content_disposition(download.name)
     headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     part = _wanted_part(download)

@@ -26,7 +26,17 @@ from core.db import change, db, now, own_transaction
 from core.errors import NotFound
 from core.storage.models import Blob
 
-__all__ = ["FORMATS", "Download", "iter_noting_use", "kept", "open_bundle", "open_file"]
+__all__ = [
+    "FORMATS",
+    "NOTE",
+    "Download",
+    "iter_noting_use",
+    "kept",
+    "names_of",
+    "note_use",
+    "open_bundle",
+    "open_file",
+]
 
 FORMATS: Final[dict[str, type[Bundle]]] = {"tar": Tar, "zip": Zip}
 NOTE: Final = timedelta(seconds=60)  # a download says so often that it goes on
@@ -38,13 +48,13 @@ class Download:
     """Something that can be sent, whole or in part.
 
     :param name: under which a browser saves it.
-    :param etag: of these bytes; never of others.
+    :param etag: of these bytes; never of others. None if no two downloads are alike.
     :param blocks: gives the bytes ``start`` to ``stop`` (exclusive); raises when they cannot be had.
     :param resumable: whether it can be had in parts; else only as a whole, and by ``blocks`` alone.
     """
 
     name: str
-    etag: str
+    etag: str | None
     modified_at: datetime
     size: int
     blocks: Callable[[int, int], Pieces]
@@ -65,13 +75,9 @@ def open_bundle(cart: Cart, *, name: str | None, kind: str, as_bag: bool) -> Dow
     :param name: what the caller wants it to be called, in any form.
     :param kind: of :data:`FORMATS`.
     """
-    suffix = FORMATS[kind].suffix
     ready_at = (cart.ready_at or cart.updated_at).astimezone(UTC).replace(microsecond=0)
     uid = cart.uid
-    # The same moment is the same name, whenever it is asked for, also after a change of the clocks.
-    shown = ready_at if current_app.config["CART_UTC_NAMES"] else ready_at.astimezone()
-    file_name = clean_name(name, default_name(shown, suffix), suffix)
-    top = uid if cart.bundle and uid not in (".", "..") else top_of(file_name, suffix)
+    file_name, top = names_of(cart, name, ready_at, FORMATS[kind].suffix)
     digest = write(cart)
     table = open_table(digest)
     reader = Reader(table)
@@ -91,6 +97,19 @@ def open_bundle(cart: Cart, *, name: str | None, kind: str, as_bag: bool) -> Dow
             yield from pieces
 
     return Download(file_name, etag, ready_at, bundle.total, blocks, resumable=sums is None)
+
+
+def names_of(cart: Cart, name: str | None, moment: datetime, suffix: str) -> tuple[str, str]:
+    """The file name of a bundle of the cart, and its top folder.
+
+    :param name: what the caller wants it to be called, in any form.
+    :param moment: after which it is called else.
+    """
+    # The same moment is the same name, whenever it is asked for, also after a change of the clocks.
+    shown = moment if current_app.config["CART_UTC_NAMES"] else moment.astimezone()
+    file_name = clean_name(name, default_name(shown, suffix), suffix)
+    is_uid = cart.bundle and cart.uid not in (".", "..")
+    return file_name, cart.uid if is_uid else top_of(file_name, suffix)
 
 
 def open_file(cart: Cart, path: str) -> Download:
@@ -129,7 +148,7 @@ def iter_noting_use(cart: Cart, blocks: Pieces) -> Pieces:
     """``blocks``, noting at the start and once a minute that the cart is being downloaded."""
     cart_id = cart.id
     if cart.reading_until is None or cart.reading_until < now() + KEEP - NOTE:
-        _note_use(cart_id)
+        note_use(cart_id)
     return _iter_noting(cart_id, blocks)
 
 
@@ -139,11 +158,12 @@ def _iter_noting(cart_id: int, blocks: Pieces) -> Pieces:
         for block in blocks:
             if time.monotonic() > following:
                 following = time.monotonic() + NOTE.total_seconds()
-                _note_use(cart_id)
+                note_use(cart_id)
             yield block
 
 
-def _note_use(cart_id: int) -> None:
+def note_use(cart_id: int) -> None:
+    """Note that the cart is being downloaded. Commits by itself."""
     moment = now()
     used = update(Cart).where(Cart.id == cart_id).values(used_at=moment, reading_until=moment + KEEP)
     with own_transaction() as session:

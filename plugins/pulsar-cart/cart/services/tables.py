@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO, Final, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
 from cart.models import Cart, CartState, Entry
 from cart.table import Member, Table, write_table
@@ -14,7 +14,7 @@ from core.errors import NotFound
 from core.storage import Place
 from core.storage.models import Blob
 
-__all__ = ["open_table", "write"]
+__all__ = ["iter_members", "open_table", "write"]
 
 BATCH: Final = 5000  # entries that are read at a time
 SPOOL: Final = 4 * 2**20  # B; a longer table waits on disk until it is stored
@@ -30,7 +30,7 @@ def write(cart: Cart) -> str:
         return found
     with tempfile.SpooledTemporaryFile(SPOOL) as file:
         out = cast(BinaryIO, file)
-        write_table(_members(cart_id), out)
+        write_table((member for _, member in iter_members(cart_id)), out)
         out.seek(0)
         digest = storage.store().put(out).digest
     noted = update(Cart).where(Cart.id == cart_id, Cart.state == CartState.READY).values(table_digest=digest)
@@ -75,20 +75,25 @@ def read_all(stream: BinaryIO, count: int) -> bytes:
     return b"".join(pieces)
 
 
-def _members(cart_id: int) -> Iterator[Member]:
+def iter_members(cart_id: int, *which: ColumnElement[bool]) -> Iterator[tuple[int, Member]]:
+    """The files of a cart and their positions, in order; of which all this holds. In the present transaction.
+
+    What is to be fetched is described like a local file.
+    """
     columns = (
         Entry.position, Entry.path, Entry.size, Entry.mtime, Entry.source, Entry.source_id,
         Entry.digest, Blob.size, Blob.crc32,
     )  # fmt: skip
-    query = select(*columns).outerjoin(Blob, Blob.digest == Entry.digest).where(Entry.cart_id == cart_id)
-    last = -1
-    while rows := db.session.execute(
-        query.where(Entry.position > last).order_by(Entry.position).limit(BATCH)
-    ).all():
+    query = select(*columns).outerjoin(Blob, Blob.digest == Entry.digest)
+    query = query.where(Entry.cart_id == cart_id, *which).order_by(Entry.position).limit(BATCH)
+    last, count = -1, BATCH
+    while count == BATCH:
+        rows = db.session.execute(query.where(Entry.position > last)).all()
+        count = len(rows)
         for position, path, size, mtime, source, identifier, digest, stored, crc32 in rows:
             last = position
             if digest is None:
                 place = f"{source}\0{identifier}".encode()
-                yield Member(path.encode(), size or 0, mtime or 0, place=place)
+                yield position, Member(path.encode(), size or 0, mtime or 0, place=place)
             else:
-                yield Member(path.encode(), stored, mtime or 0, crc32, bytes.fromhex(digest))
+                yield position, Member(path.encode(), stored, mtime or 0, crc32, bytes.fromhex(digest))
