@@ -4,21 +4,10 @@ No framework, no database.
 """
 
 import os
-import socket
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Final
 
-__all__ = [
-    "PIECE_BYTES",
-    "BrokenBundle",
-    "Piece",
-    "Pieces",
-    "Read",
-    "Stretch",
-    "as_bytes",
-    "send",
-    "socket_of",
-]
+__all__ = ["PIECE_BYTES", "BrokenBundle", "Piece", "Pieces", "Read", "Stretch", "as_bytes"]
 
 # What is read or handed to the server at once. Less costs calls. More than 128 KiB costs more than it saves:
 # the C library then asks the kernel for fresh memory each time, which was half of the CPU.
@@ -68,32 +57,3 @@ def as_bytes(pieces: Iterable[Piece]) -> Iterator[bytes]:
                 raise BrokenBundle("a file has fewer bytes than were promised")
             yield data
             start, left = start + len(data), left - len(data)
-
-
-def socket_of(environ: Mapping[str, Any]) -> socket.socket | None:
-    """The connection to the client, if what is written to it goes to the client as it is.
-
-    gunicorn tells it; what is encrypted, or framed as HTTP/2, it has to send itself.
-    """
-    found = environ.get("gunicorn.socket")
-    is_plain = type(found) is socket.socket and environ.get("SERVER_PROTOCOL") in ("HTTP/1.0", "HTTP/1.1")
-    return found if is_plain else None
-
-
-def send(pieces: Iterable[Piece], connection: socket.socket) -> Iterator[bytes]:
-    """Send all of it; what is left for the server is to send the head of the answer before.
-
-    :raises BrokenBundle: a file has become shorter.
-    :raises OSError: the client is gone.
-    """
-    yield b""
-    for piece in pieces:
-        if isinstance(piece, bytes):
-            connection.sendall(piece)
-            continue
-        start, left = piece.start, piece.size
-        while left:
-            count = os.sendfile(connection.fileno(), piece.descriptor, start, left)
-            if not count:
-                raise BrokenBundle("a file has fewer bytes than were promised")
-            start, left = start + count, left - count

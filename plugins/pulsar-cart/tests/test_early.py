@@ -1,6 +1,7 @@
 """``?stream=1``: a tar that begins while its files are still being staged."""
 
 import io
+import socket
 import tarfile
 import threading
 from datetime import timedelta
@@ -27,10 +28,10 @@ TREE = {
 }
 
 
-def begin(person, uid="u", headers=None, **query):
+def begin(person, **options):
     """The answer, and what is still to be read of it."""
-    query = {"stream": "1", "filename": "x"} | query
-    answer = person.client.get(f"/cart/{uid}", query_string=query, headers=headers, buffered=False)
+    query = {"stream": "1", "filename": "x"}
+    answer = person.client.get("/cart/u", query_string=query, buffered=False, **options)
     return answer, iter(answer.response)
 
 
@@ -216,6 +217,18 @@ def test_a_cart_that_is_gone_breaks_it_off(ann, slow, how):
     else:
         ann.makes("u", entry(SMALL, "other"))
     assert len(broken(stream)) < int(answer.headers["Content-Length"])
+
+
+def test_who_hangs_up_is_not_waited_for(ann, slow):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        _, stream = begin(ann, environ_overrides={"gunicorn.socket": ours})
+        theirs.send(b"GET /next")  # who says more has not hung up
+        next(stream)
+        ours.recv(100)
+        theirs.close()
+        with pytest.raises(BrokenPipeError):
+            b"".join(stream)
 
 
 @pytest.fixture

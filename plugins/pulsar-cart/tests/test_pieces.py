@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from cart.pieces import BrokenBundle, Stretch, as_bytes, send, socket_of
+from cart.connection import send, socket_of
+from cart.pieces import BrokenBundle, Stretch, as_bytes
 
 pytestmark = pytest.mark.any_database
 

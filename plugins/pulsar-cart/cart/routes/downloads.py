@@ -9,9 +9,10 @@ from flask import Response, request, stream_with_context
 from marshmallow import Schema, fields, validate
 from werkzeug.http import http_date, is_resource_modified, quote_etag
 
+from cart.connection import has_hung_up, send, socket_of
 from cart.errors import CartFailed
 from cart.permissions import CartPermissions as P
-from cart.pieces import as_bytes, send, socket_of
+from cart.pieces import as_bytes
 from cart.routes.callers import caller, check_uid
 from cart.services import carts, downloads, early, showing
 from cart.services.downloads import Download
@@ -119,7 +120,8 @@ def _send_early(cart: "Cart", identity: Identity, name: str | None) -> Response 
     with ExitStack() as place:
         place.callback(_early.release)
         showing.require_readable(cart, identity)
-        download = early.open_early(cart, name=name)
+        environ = request.environ
+        download = early.open_early(cart, name=name, is_unwanted=lambda: has_hung_up(environ))
         if download is None:
             return None
         answer = _send(cart, download, _MEDIA_TYPES["tar"])

@@ -4,10 +4,11 @@ How many bytes a file takes in a tar does not depend on the others, so the lengt
 sizes are. It needs an app context, and takes a connection to the database for moments only.
 """
 
+import errno
 import io
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, timedelta
 from itertools import chain, islice
@@ -32,16 +33,17 @@ CHUNK: Final = 512  # files that are looked for with one statement, and sent the
 BATCH: Final = 5000  # files that are measured at a time
 
 
-def open_early(cart: Cart, *, name: str | None) -> Download | None:
+def open_early(cart: Cart, *, name: str | None, is_unwanted: Callable[[], bool]) -> Download | None:
     """The tar of a cart that is being staged, or None if it cannot be begun yet: not all sizes are known.
 
     :param name: what the caller wants it to be called, in any form.
+    :param is_unwanted: whether nobody waits for it any more; is asked while nothing can be sent.
     """
     if not _is_measurable(cart):
         return None
     made_at = cart.created_at.astimezone(UTC)
     file_name, top = names_of(cart, name, made_at, Tar.suffix)
-    count, stream = cart.files, _Stream(cart.id, top)
+    count, stream = cart.files, _Stream(cart.id, top, is_unwanted)
     db.session.rollback()
     if stream.count != count:  # it was deleted at this moment
         return None
@@ -65,9 +67,10 @@ class _Stream:
     :ivar total: bytes of the whole.
     """
 
-    def __init__(self, cart_id: int, top: str) -> None:
+    def __init__(self, cart_id: int, top: str, is_unwanted: Callable[[], bool]) -> None:
         self._cart_id = cart_id
         self._top = top
+        self._is_unwanted = is_unwanted
         self._sizes, self._mtimes = array("Q"), array("q")  # what was promised
         self._files_bytes = 0
         members = (member for _, member in iter_members(cart_id))
@@ -85,6 +88,7 @@ class _Stream:
 
         :raises BrokenBundle: the cart or one of its files failed, or nothing comes any more; and whatever
             reading a file raises. Then what was sent must not look complete.
+        :raises BrokenPipeError: nobody waits for it any more.
         """
         yield b""  # so that the head of the answer does not wait for the first file
         sent = 0
@@ -100,6 +104,8 @@ class _Stream:
                 sent += len(come)
                 came_at = now()
                 continue
+            if self._is_unwanted():
+                raise BrokenPipeError(errno.EPIPE, "the client has hung up")
             moment = now()
             if moment > came_at + limit:
                 raise BrokenBundle("nothing comes any more")
