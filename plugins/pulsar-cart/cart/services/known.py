@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from json.encoder import encode_basestring_ascii
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import delete, exists, or_, select, update
 from sqlalchemy.orm import Session
@@ -14,7 +14,7 @@ from core.db import db
 from core.storage.models import Blob
 from core.storage.rows import batches, find_among, usable, write_rows
 
-__all__ = ["claim", "file_key", "find_known", "forget", "give_up", "remember", "renew"]
+__all__ = ["Known", "claim", "file_key", "find_known", "forget", "give_up", "remember", "renew"]
 
 
 def file_key(source: str, identifier: str, hashtype: str, hashsum: str, version: str = "") -> str:
@@ -28,7 +28,20 @@ def file_key(source: str, identifier: str, hashtype: str, hashsum: str, version:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def find_known(keys: Iterable[str]) -> dict[str, File]:
+class Known(NamedTuple):
+    """A file that is here.
+
+    :param digest: of its blob; None if it is local.
+    :param size: B.
+    :param mtime: s since 1970.
+    """
+
+    digest: str | None
+    size: int
+    mtime: int
+
+
+def find_known(keys: Iterable[str]) -> dict[str, Known]:
     """Which of these files are here, or, if they are local, were verified."""
     whole = (
         select(File.key, File.digest, File.size, File.mtime)
@@ -36,7 +49,7 @@ def find_known(keys: Iterable[str]) -> dict[str, File]:
         .where(File.until.is_(None), or_(File.digest.is_(None), usable()))
     )
     found = find_among(db.session, whole, File.key, keys)
-    return {key: File(key=key, digest=digest, size=size, mtime=mtime) for key, digest, size, mtime in found}
+    return {key: Known(digest, size, mtime) for key, digest, size, mtime in found}
 
 
 def claim(keys: Collection[str], cart_id: int, *, at: datetime, until: datetime) -> set[str]:

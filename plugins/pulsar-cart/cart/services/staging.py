@@ -11,11 +11,11 @@ from typing import Final, cast
 
 from sqlalchemy import ColumnElement, func, or_, select, update
 
-from cart.models import BUSY, Cart, CartState, Entry, EntryState, File
+from cart.models import BUSY, Cart, CartState, Entry, EntryState
 from cart.services import changes, space
 from cart.services.changes import ASKED, Asked, Change
 from cart.services.finishing import fail, finish
-from cart.services.known import claim, find_known, give_up, renew
+from cart.services.known import Known, claim, find_known, give_up, renew
 from cart.services.local import verify_files
 from cart.services.slots import LEASE, Slots
 from cart.services.transfers import Found, Outcome, Pulled, Stopped, Transfers
@@ -323,7 +323,7 @@ def _polled(one: Asked, found: Found | Exception) -> Change:
     return changes.postponed(one)
 
 
-def _as_known(one: Asked, known: File) -> Change:
+def _as_known(one: Asked, known: Known) -> Change:
     """What is said of a file that was fetched for another cart meanwhile."""
     if known.size != one.size:
         return changes.given_up(one, f"has {one.size} bytes, and had {known.size} when it was fetched")
