@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -207,16 +207,16 @@ def _wait_until() -> Callable[..., None]:
     return wait_until
 
 
-@pytest.fixture
-def start_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    """``start_site(name="instance", **settings)``: a site that answers. It stops with the test.
+@contextmanager
+def running_sites(folder: Path) -> Iterator[Callable[..., Site]]:
+    """``start(name="instance", **settings)``: a site in ``folder`` that answers. All stop at the end.
 
-    ``start_site(fresh=True)`` starts it as a user does, from nothing, which takes longer.
+    ``start(fresh=True)`` starts it as a user does, from nothing, which takes longer.
     """
     started: list[Site] = []
 
     def start(name: str = "instance", fresh: bool = False, **settings: str) -> Site:
-        site = Site(tmp_path / name, free_port(), None)  # type: ignore[arg-type]
+        site = Site(folder / name, free_port(), None)  # type: ignore[arg-type]
         environment = site.environment | {"PORT": str(site.port)} | settings
         if fresh:
             with site.log.open("wb") as log:
@@ -233,3 +233,17 @@ def start_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
     for site in started:
         site.stop()
         shutil.rmtree(site.instance, ignore_errors=True)
+
+
+@pytest.fixture
+def start_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """``start_site(name="instance", **settings)``, as :func:`running_sites` has it; stops with the test."""
+    with running_sites(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_common_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Site]]:
+    """The same for a site that all tests of a file use."""
+    with running_sites(tmp_path_factory.mktemp("common")) as start:
+        yield start

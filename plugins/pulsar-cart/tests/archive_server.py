@@ -37,6 +37,7 @@ class Archive:
         self.open_requests = 0
         self.most_at_once = 0
         self.gate = None
+        self.pause = 0.0  # s before each answer
         self.entered = threading.Semaphore(0)
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"archive": self})
@@ -95,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, method):
         name = unquote(urlsplit(self.path).path[1:])
         self.archive.begin(method, name)
+        threading.Event().wait(self.archive.pause)
         try:
             self._serve(method, name)
         except (BrokenPipeError, ConnectionResetError):

@@ -6,6 +6,7 @@ the rows what is left. Nothing waits here for a tape, or for a fault to pass: ``
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Final, cast
 
@@ -161,10 +162,11 @@ class Staging:
     def _look(self, source: RemoteSource, files: Sequence[Asked]) -> float:
         """Find out what there is, and ask for what is on tape."""
         tape: list[Change] = []
-        for part in _parts(self._transfers().look(source, files)):
-            found = [_looked_at(one, status) for one, status in part]
-            tape += [one for one in found if one.on_tape]
-            self._record([one for one in found if not one.on_tape])
+        with closing(self._transfers().look(source, files)) as outcomes:
+            for part in _parts(outcomes):
+                found = [_looked_at(one, status) for one, status in part]
+                tape += [one for one in found if one.on_tape]
+                self._record([one for one in found if not one.on_tape])
         return self._record(self._request(source, tape))
 
     def _request(self, source: RemoteSource, tape: Sequence[Change]) -> list[Change]:
@@ -211,8 +213,9 @@ class Staging:
         found = [_polled(one, status) for one, status in self._transfers().look(source, tape)]
         self._record(_everywhere(found, wanted))
         disk = [one for one in files if not one.on_tape]
-        for part in _parts(self._transfers().pull(source, disk)):
-            self._record(_everywhere(_stored(part), wanted))
+        with closing(self._transfers().pull(source, disk)) as outcomes:
+            for part in _parts(outcomes):
+                self._record(_everywhere(_stored(part), wanted))
         if self._claimed:  # there was no time for these; others may fetch them
             give_up(self._claimed, self.cart_id)
             self._checkpoint()
@@ -273,14 +276,16 @@ class Staging:
 
 
 def _parts(outcomes: Iterator[Outcome]) -> Iterator[list[Outcome]]:
-    """So many, or what came in some seconds; what was stored already is written down at once."""
+    """So many, or what came in some seconds; what was stored already, and a full disk, at once and alone."""
     part: list[Outcome] = []
     until = time.monotonic() + PART_TIME
     for outcome in outcomes:
-        part.append(outcome)
         found = outcome[1]
-        is_stored = isinstance(found, Pulled) and found.digest is not None
-        if len(part) >= PART or is_stored or time.monotonic() > until:
+        if isinstance(found, NoSpace) or (isinstance(found, Pulled) and found.digest):
+            yield [outcome]
+            continue
+        part.append(outcome)
+        if len(part) >= PART or time.monotonic() > until:
             yield part
             part.clear()  # two of them at a time would be twice the memory
             until = time.monotonic() + PART_TIME

@@ -2,19 +2,20 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Final, cast
 
 from flask import Flask, current_app
 
+from cart.services import space
 from cart.services.changes import Asked
 from cart.sources import RemoteSession, RemoteSource, Status
 from cart.verifying import Verified
 from core import storage
 from core.db import db
-from core.errors import PulsarError
+from core.errors import PulsarError, Unavailable
 
 __all__ = ["Outcome", "Pulled", "Stopped", "Transfers"]
 
@@ -38,6 +39,7 @@ class Pulled:
 
 Found = Status | Pulled | None
 Outcome = tuple[Asked, Found | Exception]
+Outcomes = Generator[Outcome, None, None]
 Work = Callable[[RemoteSession, Asked], Found]
 
 
@@ -47,6 +49,8 @@ class Transfers:
     :param connections: at a time.
     :param beat: called at least every half a second, and before each outcome; what it raises ends it.
     :ivar busy: how many connections are in use.
+
+    What the methods give has to be closed if it is not read to its end.
     """
 
     def __init__(self, connections: int, beat: Callable[[], None]) -> None:
@@ -61,15 +65,15 @@ class Transfers:
         """Begin with no further file; of those that are left there is no outcome."""
         self._enough.set()
 
-    def look(self, source: RemoteSource, files: Sequence[Asked]) -> Iterator[Outcome]:
+    def look(self, source: RemoteSource, files: Sequence[Asked]) -> Outcomes:
         """What and where each file is."""
         return self._spread(source, files, lambda session, one: session.status(one.id))
 
-    def request(self, source: RemoteSource, files: Sequence[Asked]) -> Iterator[Outcome]:
+    def request(self, source: RemoteSource, files: Sequence[Asked]) -> Outcomes:
         """Ask for files on tape."""
         return self._spread(source, files, lambda session, one: session.stage(one.id))
 
-    def pull(self, source: RemoteSource, files: Sequence[Asked]) -> Iterator[Outcome]:
+    def pull(self, source: RemoteSource, files: Sequence[Asked]) -> Outcomes:
         """Fetch files, verify them, and store the larger ones."""
         return self._spread(source, files, self._pull)
 
@@ -89,7 +93,7 @@ class Transfers:
         if self._stop.is_set():
             raise Stopped
 
-    def _spread(self, source: RemoteSource, files: Sequence[Asked], work: Work) -> Iterator[Outcome]:
+    def _spread(self, source: RemoteSource, files: Sequence[Asked], work: Work) -> Outcomes:
         """The outcomes, as they come."""
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         todo: queue.SimpleQueue[Asked] = queue.SimpleQueue()
@@ -121,6 +125,7 @@ class Transfers:
             for thread in threads:
                 thread.join()
             self._stop.clear()
+            _drop(done)
 
     def _run(
         self,
@@ -158,3 +163,14 @@ class Transfers:
             return exc
         except Exception as exc:  # the thread must say what became of its file, whatever that was
             return exc
+
+
+def _drop(done: "queue.SimpleQueue[Outcome | None]") -> None:
+    """Free the space of what came when nobody wanted it any more."""
+    digests = []
+    while not done.empty():
+        outcome = done.get()
+        if outcome is not None and isinstance(outcome[1], Pulled) and outcome[1].digest:
+            digests.append(outcome[1].digest)
+    with suppress(Unavailable):  # then it is the sweep that does
+        space.release(digests)
