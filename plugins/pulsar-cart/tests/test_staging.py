@@ -50,6 +50,16 @@ def test_a_second_cart_of_the_same_files_is_ready_at_once(ann, people, archive, 
     assert stored_bytes() == 6 + len(LARGE)
 
 
+def test_what_another_cart_brought_meanwhile_is_not_asked_for(ann, archive, small, large, work):
+    ann.makes("u", small, large)
+    ann.makes("v", small | {"path": "other"}, large)
+    work()
+    assert ann.state("u") == ann.state("v") == READY
+    assert archive.count("HEAD") == archive.count("GET") == {"s": 1, "l": 1}
+    assert (content("v", "other"), content("v", "l")) == (SMALL, LARGE)
+    assert ann.status("v")["bytes"] == {"done": 6 + len(LARGE), "total": 6 + len(LARGE)}
+
+
 def test_one_file_at_two_paths_is_fetched_once(ann, archive, large, work):
     ann.makes("u", large, large | {"path": "copy"})
     work()

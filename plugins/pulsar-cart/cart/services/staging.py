@@ -157,6 +157,9 @@ class Staging:
                     for one, error in zip(files, errors, strict=True)
                 ]
             )
+        # Another cart may have brought some of them since this one was made.
+        if known := find_known(one.key for one in files if one.hashsum):
+            return self._record([_as_known(one, known[one.key]) for one in files if one.key in known])
         return self._look(cast(RemoteSource, source), files) if self._slots.take() else BUSY_PAUSE
 
     def _look(self, source: RemoteSource, files: Sequence[Asked]) -> float:
@@ -330,9 +333,9 @@ def _polled(one: Asked, found: Found | Exception) -> Change:
 
 def _as_known(one: Asked, known: Known) -> Change:
     """What is said of a file that was fetched for another cart meanwhile."""
-    if known.size != one.size:
+    if one.size not in (None, known.size):
         return changes.given_up(one, f"has {one.size} bytes, and had {known.size} when it was fetched")
-    return changes.staged(one, known.digest)
+    return replace(changes.staged(one, known.digest), size=known.size, mtime=known.mtime)
 
 
 def _everywhere(found: Iterable[Change], wanted: Mapping[str, Sequence[Asked]]) -> list[Change]:
