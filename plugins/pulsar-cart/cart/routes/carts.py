@@ -4,9 +4,10 @@ import threading
 import time
 from typing import Any, Final
 
-from flask import Response, current_app, stream_with_context
+from flask import Response, current_app, request, stream_with_context
 from marshmallow import Schema, fields, validate
 
+from cart.connection import has_hung_up
 from cart.document import BadDocument, parse
 from cart.errors import BadCart, state_headers
 from cart.permissions import CartPermissions as P
@@ -160,6 +161,8 @@ def get_status(uid: str, args: dict[str, Any]) -> Response:
             state = shown["state"]
             while state in showing.UNFINISHED and shown["state"] == state and time.monotonic() < end:
                 threading.Event().wait(LOOK)
+                if has_hung_up(request.environ):
+                    break
                 shown = showing.describe(identity, uid)
         finally:
             _waiting.release()
