@@ -162,15 +162,15 @@ def test_twenty_carts_at_once_fetch_each_file_once(caller, archive):
 
 
 def test_a_small_cart_overtakes_a_big_slow_one_that_stops_when_it_is_deleted(caller, archive, wait_until):
-    *big, one, other = hold(archive, 402, 201)
-    archive.pause = 0.05
+    *big, one, other = hold(archive, 322, 201)
     caller.makes("big", big)
-    wait_until(lambda: archive.requests)
+    wait_until(lambda: len(archive.requests) > 300)
+    archive.pause = 0.1
+    wait_until(lambda: archive.count("GET"))
     caller.makes("small", [one, other])
     assert caller.ends("small") == "ready"
     assert caller.state("big") == "staging"
 
-    wait_until(lambda: len(archive.count("GET")) > 10)
     assert caller.ask("DELETE", "big")[0] == 200
     threading.Event().wait(2)  # so long it may take
     asked = len(archive.requests)

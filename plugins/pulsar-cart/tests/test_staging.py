@@ -2,13 +2,17 @@
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 
 from cart_kit import LARGE, READY, SMALL, content, entry, stored_bytes
 from sqlalchemy import func, select
 
 from cart.models import Cart, File, Slot
+from cart.services.changes import ASKED, Asked
 from cart.services.staging import Staging
+from cart.services.transfers import Transfers
+from cart.sources import find_source
 from core import storage
 from core.db import db, now
 from core.jobs.run import run_next
@@ -189,6 +193,20 @@ def test_deleting_a_cart_stops_its_transfers_and_frees_what_came(ann, archive, a
     assert len(archive.requests) <= before + 4  # those that were under way
     assert stored_bytes() == 0
     assert db.session.scalar(select(func.count()).select_from(File)) == 0
+
+
+def test_what_came_when_nobody_wanted_it_any_more_is_not_kept(ann, archive):
+    files = [archive.hold(n, LARGE + b"%d" % n) or entry(LARGE + b"%d" % n, str(n)) for n in range(2)]
+    ann.makes("u", *files)
+    db.session.rollback()
+    rows = db.session.execute(select(*ASKED)).all()
+    wanted = [replace(Asked.of(row), size=len(LARGE) + 1) for row in rows]
+    with closing(Transfers(2, lambda: None).pull(find_source("archive"), wanted)) as outcomes:
+        next(outcomes)
+        end = time.monotonic() + 30
+        while stored_bytes() <= len(LARGE) + 1:
+            assert time.monotonic() < end
+    assert stored_bytes() == len(LARGE) + 1
 
 
 def test_a_deleted_cart_frees_its_space_unless_another_has_the_files(ann, archive, app, small, large, work):
