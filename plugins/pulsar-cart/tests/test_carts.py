@@ -8,6 +8,7 @@ from cart_kit import READY, Person, entry
 
 from core.conftest import add_permissions
 from core.db import db
+from core.errors import NotFound
 from core.users.models import User
 
 DATA = b"some bytes\n"
@@ -185,8 +186,14 @@ def test_who_waits_is_told_at_once_when_nothing_can_change(ann, foo):
 def test_a_manifest_can_be_read_by_sha256sum(ann, folder):
     digest = hashlib.sha256(DATA).hexdigest()
     (folder / "a b").write_bytes(DATA)
-    ann.makes("u", {"id": "a b", "path": "x\ny", "hashtype": "sha256", "hashsum": digest})
-    assert ann.client.get("/cart/u/manifest?format=sha256sum").text == f"\\{digest}  x\\ny\n"
+    wanted = [{"path": "x\ny", "hashtype": "sha256", "hashsum": digest}]
+    wanted += [{"path": path, "hashtype": "md5", "hashsum": ""} for path in "zw"]
+    ann.makes("u", *({"id": "a b"} | one for one in wanted))
+    url = "/cart/u/manifest?format=sha256sum"
+    assert ann.client.get(url).text == f"{digest}  w\n\\{digest}  x\\ny\n{digest}  z\n"
+    (folder / "a b").write_bytes(DATA + b"more")
+    with pytest.raises(NotFound, match="has changed"):
+        ann.client.get(url)
 
 
 def test_a_large_local_file_is_verified_by_a_job(ann, foo, settings, work):

@@ -1,15 +1,19 @@
 """What is told of carts."""
 
+import hashlib
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import func, select
 
 from cart.models import BUSY, Cart, CartState, Entry, EntryState
 from cart.services import carts
+from cart.services.reading import open_member
 from cart.sources import find_source
+from cart.table import Member
 from core.db import db
 from core.errors import Conflict, NotFound
 from core.identity import Identity
@@ -121,13 +125,22 @@ def iter_json(cart_id: int) -> Iterator[str]:
 
 
 def iter_sums(cart_id: int) -> Iterator[str]:
-    """Lines for ``sha256sum -c``; files of which the SHA-256 is not known are left out, with a comment."""
-    columns = select(Entry.position, Entry.path, Entry.hashtype, Entry.hashsum, Entry.digest)
+    """Lines for ``sha256sum -c``. Files of which nobody knows the SHA-256 are read now.
+
+    :raises NotFound: such a file is not there any more, or has changed.
+    """
+    columns = select(
+        Entry.position, Entry.path, Entry.source, Entry.source_id, Entry.hashtype, Entry.hashsum, Entry.size,
+        Entry.mtime, Entry.digest,
+    )  # fmt: skip
     for row in _iter_entries(columns, cart_id):
-        digest = row.digest or (row.hashsum if row.hashtype == "sha256" else "")
+        digest = row.digest or (row.hashsum if row.hashtype == "sha256" else "") or _read_sum(row)
         path = row.path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-        if digest:
-            # sha256sum begins a line with a backslash when the name in it is escaped.
-            yield f"{'' if path == row.path else chr(92)}{digest}  {path}\n"
-        else:
-            yield f"# not known: {path}\n"
+        # sha256sum begins a line with a backslash when the name in it is escaped.
+        yield f"{'' if path == row.path else chr(92)}{digest}  {path}\n"
+
+
+def _read_sum(row: Any) -> str:
+    place = f"{row.source}\0{row.source_id}".encode()
+    with open_member(Member(b"", row.size or 0, row.mtime or 0, place=place), 0) as file:
+        return hashlib.file_digest(cast(io.RawIOBase, file), "sha256").hexdigest()
