@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from cart import hashes
+from core.errors import Unavailable
 
 __all__ = ["Mismatch", "Verified", "digest_of"]
 
@@ -46,6 +47,18 @@ class Verified(io.RawIOBase):
             if not count and len(view) and self._hash.hexdigest() != self._expected:
                 raise Mismatch
         return count
+
+    def read_exactly(self, size: int) -> bytes:
+        """All of it, in as few pieces as it comes in; ``read`` takes 8 KiB at a time.
+
+        :raises Unavailable: if it does not have so many bytes.
+        """
+        data = b""
+        while piece := self.read(size + 1 - len(data)):
+            data += piece
+        if len(data) != size:
+            raise Unavailable(f"the source sent {'more' if len(data) > size else 'less'} than {size} bytes")
+        return data
 
 
 def digest_of(source: BinaryIO, hashtype: str, hashsum: str, check: Callable[[], None] = lambda: None) -> int:

@@ -82,7 +82,7 @@ class Transfers:
         with session.open(one.id, one.size) as body:
             stream = Verified(body, one.hashtype, one.hashsum, self._check)
             if one.size <= SMALL:
-                return Pulled(None, _read(stream, one.size))
+                return Pulled(None, stream.read_exactly(one.size))
             known = one.hashsum if one.hashtype == "sha256" and one.hashsum else None
             try:
                 return Pulled(storage.store().put(cast(BinaryIO, stream), size=one.size, digest=known).digest)
@@ -163,14 +163,6 @@ class Transfers:
             return exc
         except Exception as exc:  # the thread must say what became of its file, whatever that was
             return exc
-
-
-def _read(stream: Verified, size: int) -> bytes:
-    """All of it, in as few pieces as it comes in; what ``read()`` takes at a time are 8 KiB."""
-    data = b""
-    while piece := stream.read(size + 1 - len(data)):
-        data += piece
-    return data
 
 
 def _drop(done: "queue.SimpleQueue[Outcome | None]") -> None:
