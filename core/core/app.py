@@ -108,10 +108,11 @@ def _attempt(
     instance: Path, sources: Mapping[str, Mapping[str, Any]], excluded: Mapping[str, Failure]
 ) -> tuple[Pulsar, list[Failure]]:
     """Make the app without the ``excluded`` plugins; say which others are broken."""
-    core_only = resolve(sources, {"core": Config}, instance, tuple(find_plugins()))
-    loaded, failures = load_plugins(core_only.values["PLUGINS"], excluded)
+    installed = find_plugins()
+    core_only = resolve(sources, {"core": Config}, instance, tuple(installed))
+    loaded, failures = load_plugins(core_only.values["PLUGINS"], installed, excluded)
     configs = {name: plugin.config for name, plugin in loaded.items() if plugin.config}
-    settings = resolve(sources, {"core": Config, **configs}, instance, tuple(find_plugins()))
+    settings = resolve(sources, {"core": Config, **configs}, instance, tuple(installed))
     settings.raise_errors()
     app = _bare_app(instance, settings)
     with app.app_context():

@@ -44,11 +44,14 @@ FLASK_COMMANDS: Final = {"routes", "run", "shell"}
 
 
 class Refused(Exception):
-    """The plugin breaks a rule of the contract; the message says which, ``where`` the file and line."""
+    """The plugin breaks a rule of the contract; the message says which, ``where`` the file and line.
 
-    def __init__(self, message: str, where: str = "") -> None:
+    :param found: the class or function that does.
+    """
+
+    def __init__(self, message: str, found: object = None) -> None:
         super().__init__(message)
-        self.where = where
+        self.where = source_of(found)
 
 
 def add_plugins(app: Flask, plugins: Iterable[Plugin]) -> list[Failure]:
@@ -130,22 +133,20 @@ def _check_tables(_app: Flask, plugin: Plugin) -> None:
                 if not isinstance(table, Table) or table.metadata is not Base.metadata:
                     continue
                 if not table.name.startswith(plugin.table_prefix):
-                    raise Refused(
-                        f"the table {table.name} does not start with {plugin.table_prefix}", source_of(value)
-                    )
+                    raise Refused(f"the table {table.name} does not start with {plugin.table_prefix}", value)
 
 
 def _add_permissions(app: Flask, plugin: Plugin) -> None:
     known, owners = site_of(app).permissions, site_of(app).permission_owners
     module = plugin.submodule("permissions")
     for permission in _members(module, PermissionsEnum):
-        name, where = permission.value, source_of(type(permission))
+        name, kind = permission.value, type(permission)
         if not PERMISSION.fullmatch(name):
-            raise Refused(f"{name} is not lower snake case of at most 64 characters", where)
+            raise Refused(f"{name} is not lower snake case of at most 64 characters", kind)
         if plugin.name != "core" and not name.startswith(plugin.table_prefix):
-            raise Refused(f"the permission {name} does not start with {plugin.table_prefix}", where)
+            raise Refused(f"the permission {name} does not start with {plugin.table_prefix}", kind)
         if known.get(name, permission) is not permission:
-            raise Refused(f"the permission {name} belongs to {owners[name]} already", where)
+            raise Refused(f"the permission {name} belongs to {owners[name]} already", kind)
         known[name], owners[name] = permission, plugin.name
     for family in _families_in(module):
         if not family.pattern.startswith(plugin.table_prefix):
@@ -157,13 +158,13 @@ def _add_permissions(app: Flask, plugin: Plugin) -> None:
 def _add_events(app: Flask, plugin: Plugin) -> None:
     known = site_of(app).events
     for event in _members(plugin.submodule("events"), EventsEnum):
-        name, where = event.value, source_of(type(event))
+        name, kind = event.value, type(event)
         if not EVENT.fullmatch(name):
-            raise Refused(f"{name} is not words with dots between them, of at most 64 characters", where)
+            raise Refused(f"{name} is not words with dots between them, of at most 64 characters", kind)
         if not name.startswith(plugin.name + "."):
-            raise Refused(f"the event {name} does not start with {plugin.name}.", where)
+            raise Refused(f"the event {name} does not start with {plugin.name}.", kind)
         if name in known:
-            raise Refused(f"there are two events called {name}", where)
+            raise Refused(f"there are two events called {name}", kind)
         known[name] = event
 
 
@@ -195,8 +196,8 @@ def _add_hooks(app: Flask, plugin: Plugin) -> None:
         site_of(app).hooks.register(implementations, plugin.name)
     except pluggy.PluginValidationError as exc:
         name = re.search(r"for hook '(\w+)'", str(exc))
-        where = source_of(getattr(implementations, name[1], None)) if name else ""
-        raise Refused(one_line(exc), where) from None
+        found = getattr(implementations, name[1], None) if name else None
+        raise Refused(one_line(exc), found) from None
 
 
 def _check_hooks(app: Flask) -> list[Failure]:
@@ -256,7 +257,7 @@ def _add_routes(app: Flask, plugin: Plugin) -> None:
         site.mounts[bp.name] = Mount.of(plugin.name, bp, prefix, app.config)
     for endpoint in app.view_functions.keys() - endpoints:
         if "." not in endpoint:
-            raise Refused(f"the route {endpoint} has no blueprint", source_of(app.view_functions[endpoint]))
+            raise Refused(f"the route {endpoint} has no blueprint", app.view_functions[endpoint])
 
 
 def add_commands(app: Flask, plugins: Iterable[Plugin]) -> list[Failure]:

@@ -162,14 +162,14 @@ def _version(name: str) -> str:
 
 
 def load_plugins(
-    names: Iterable[str], excluded: Mapping[str, Failure]
+    names: Iterable[str], installed: Mapping[str, Plugin], excluded: Mapping[str, Failure]
 ) -> tuple[dict[str, Plugin], list[Failure]]:
     """Import the plugins called ``names``, each after what it requires.
 
+    :param installed: what :func:`find_plugins` gave.
     :param excluded: plugins known to be broken, with the reason; whoever needs one is broken too.
     :returns: the loaded plugins, core first, and what is wrong with the others.
     """
-    installed = find_plugins()
     failures: dict[str, Failure] = dict(excluded)
     wanted: dict[str, Plugin] = {}
     for name in dict.fromkeys(names):

@@ -132,10 +132,11 @@ def load_settings() -> Settings:
     """
     instance = find_instance_path()
     sources = read_sources(instance, {})
-    core_only = resolve(sources, {"core": Config}, instance, tuple(find_plugins()))
-    loaded, failures = load_plugins(core_only.values["PLUGINS"], {})
+    installed = find_plugins()
+    core_only = resolve(sources, {"core": Config}, instance, tuple(installed))
+    loaded, failures = load_plugins(core_only.values["PLUGINS"], installed, {})
     configs = {name: plugin.config for name, plugin in loaded.items() if plugin.config}
-    settings = resolve(sources, {"core": Config, **configs}, instance, tuple(find_plugins()))
+    settings = resolve(sources, {"core": Config, **configs}, instance, tuple(installed))
     broken = settings.errors if core_only.values["PLUGIN_FAILURE"] == "abort" else settings.warnings
     broken += [f"plugin {failure}" for failure in failures]
     return settings
