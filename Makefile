@@ -34,7 +34,8 @@ run: ## Start the site, web server and worker, on http://127.0.0.1:5000
 
 test: ## Run the tests of everything
 	$(INSTALL) --dev
-	.venv/bin/pytest -n $(WORKERS) --dist worksteal --databases $(DATABASES) --ignore tests/static $(TESTS) $(ARGS)
+	@# Tests start hundreds of processes, which would compile everything again where no byte code may be kept.
+	env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest -n $(WORKERS) --dist worksteal --databases $(DATABASES) --ignore tests/static $(TESTS) $(ARGS)
 
 check: lint types ## Check style, types, the rules of the tree and the documentation
 	.venv/bin/pytest -q tests/static $(ARGS)
