@@ -15,6 +15,7 @@ from core.db import db, exact
 from core.storage import Backend, Blob, BlobStore
 from core.storage.folder import Folder
 from core.storage.s3 import S3, connect
+from core.testing import wanted_databases
 
 numbers = itertools.count()
 
@@ -43,6 +44,20 @@ def s3(s3_endpoint: str) -> Iterator[S3]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "blobs")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What S3 answers does not depend on the database: tests with it run on the first one alone."""
+    first = wanted_databases(config)[0]
+
+    def is_extra(item: pytest.Item) -> bool:
+        chosen = (
+            item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        )
+        return chosen.get("backend") == "s3" and chosen.get("database", first) != first
+
+    config.hook.pytest_deselected(items=[item for item in items if is_extra(item)])
+    items[:] = [item for item in items if not is_extra(item)]
 
 
 @pytest.fixture(params=["folder", "s3"])

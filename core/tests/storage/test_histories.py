@@ -110,7 +110,7 @@ class History:
             assert session.scalars(select(Blob.digest)).all() == session.scalars(select(Pack.id)).all() == []
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_whatever_happens_what_is_here_can_be_read_and_nothing_is_left(photos, tmp_path_factory, steps):
     history = History(tmp_path_factory.mktemp("history"), photos)
