@@ -254,3 +254,16 @@ def test_a_file_of_a_number_is_verified_and_may_be_wanted_twice(ann, top, number
     assert ann.cart.state("u") == READY
     ann.cart.makes("u", one | {"path": "a", "hashsum": "0" * 64})
     assert "hash" in ann.cart.state("u")[2]
+
+
+def test_many_numbers_cost_no_more_statements_than_one(ann, top, numbered, query_counter):
+    number = number_of(ann)
+
+    def cost(uid, numbers):
+        files = [{"id": f"{n}/README", "path": str(n), "hashtype": "sha256", "hashsum": ""} for n in numbers]
+        with query_counter() as statements:
+            ann.cart.makes(uid, *files)
+        return len(statements)
+
+    cost("warm", [number])
+    assert cost("many", range(number, number + 50)) <= cost("two", [number, number + 50])

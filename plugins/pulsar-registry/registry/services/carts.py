@@ -59,7 +59,7 @@ class PackageSource:
     def transaction(self, number: int, identity: Identity) -> Iterator[Mapping[str, Any]] | None:
         """The files of the revision of that number, if ``identity`` may read it."""
         reader = _reader(identity)
-        found = None if reader is None else find_numbered(reader, number)
+        found = None if reader is None else find_numbered(reader, [number]).get(number)
         if found is None:
             return None
         root, _ = load_tree(found[1].tree)
@@ -115,17 +115,14 @@ def _find_named(
         if "package" not in entry and (match := ID.fullmatch(str(entry.get("id", "")))):
             by_number[int(match[1])][match[2]].append(index)
     named = {}
-    for number, places in by_number.items():
-        found = find_numbered(reader, number)
-        if found is None:
-            continue
+    for number, (handle, revision) in find_numbered(reader, by_number).items():
         try:
-            root, sizes = load_tree(found[1].tree)
+            root, sizes = load_tree(revision.tree)
         except Unavailable:
             continue
-        same = _same(*found)
+        same = _same(handle, revision)
         for path, digest in _walk(root, ""):
-            for index in places.get(path, ()):
+            for index in by_number[number].get(path, ()):
                 identifier = f"{number}/{path}"
                 named[index] = [{"id": identifier, "digest": digest, "size": sizes[digest]} | same]
     return named

@@ -1,7 +1,7 @@
 """Revisions of a package: read one, list them."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from core.events import emit
 from core.identity import Identity
 from core.sharing import Level
 from core.storage.models import Blob
+from core.storage.rows import batches
 from core.users.models import User
 from registry.events import RegistryEvents
 from registry.manifest import NoSuchNode, find_node, find_objects
@@ -170,19 +171,22 @@ def find_revision(package_id: int, digest: str) -> Revision | None:
     )
 
 
-def find_numbered(identity: Identity, number: int) -> tuple[str, Revision] | None:
-    """``owner/name`` and the revision of that number, if ``identity`` may read the package. One statement.
+def find_numbered(identity: Identity, numbers: Iterable[int]) -> dict[int, tuple[str, Revision]]:
+    """By their numbers ``owner/name`` and the revision, of those whose package ``identity`` may read.
 
-    :param number: of at most 18 digits.
+    :param numbers: of at most 18 digits each; a statement for some hundred of them.
     """
     query = (
         select(User.username, Package.name, Revision)
         .join(Package, Package.id == Revision.package_id)
         .join(User, User.id == Package.owner_id)
-        .where(Revision.id == number, access.may(Level.READ, identity))
+        .where(access.may(Level.READ, identity))
     )
-    row = db.session.execute(query).one_or_none()
-    return None if row is None else (f"{row[0]}/{row[1]}", row[2])
+    return {
+        revision.id: (f"{owner}/{name}", revision)
+        for part in batches(numbers)
+        for owner, name, revision in db.session.execute(query.where(Revision.id.in_(part)))
+    }
 
 
 def get_revision_id(package_id: int, digest: str) -> int:
