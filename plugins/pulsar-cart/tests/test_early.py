@@ -5,6 +5,7 @@ import signal
 import socket
 import tarfile
 import threading
+import time
 from datetime import timedelta
 from itertools import count
 
@@ -245,6 +246,20 @@ def test_who_hangs_up_is_not_waited_for(ann, archive, work):
         theirs.shutdown(socket.SHUT_WR)
         with pytest.raises(BrokenPipeError):
             b"".join(stream)
+
+
+def test_who_waits_for_a_state_and_hangs_up_is_not_waited_for(ann, archive, work):
+    archive.hold("slow", SMALL, medium="tape", looks=60)
+    ann.makes("u", entry(SMALL, "slow"))
+    work(until=2)
+    began = time.monotonic()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.shutdown(socket.SHUT_WR)
+        gone = {"gunicorn.socket": ours}
+        answer = ann.client.get("/cart/u/status?wait=60", environ_overrides=gone)
+    assert answer.json["state"] == "staging"
+    assert time.monotonic() < began + 50  # not what was asked for
 
 
 @pytest.fixture
