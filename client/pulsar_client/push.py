@@ -140,11 +140,7 @@ def push(
     sizes = recall_sizes(store, package, digest) or store.get_blob_sizes(
         _list_needed(store, package, digest, tree)
     )
-    plain = registry.get_capabilities().plain
-    if plain:
-        sent = _send_plain(store, registry, package, digest, tree, sizes, progress)
-    else:
-        sent = _send_missing(store, registry, package, sizes, progress)
+    sent = _send(store, registry, package, digest, tree, sizes, progress)
     sent_bytes = sum(sizes[blob] for blob in sent)
     features = registry.get_capabilities().features
     if "tag" in features:
@@ -161,7 +157,7 @@ def push(
     if "tag" not in features:
         # A call of its own: a crash before it leaves the old tag in place, never half a package.
         registry.put_tag(package, tag, digest)
-    receipt.write(plain)
+    receipt.write(registry.get_capabilities().plain)
     page = answer.get("package_url")
     return PushResult(
         package.package, digest, len(sent), sent_bytes, False, page if isinstance(page, str) else None
@@ -248,6 +244,21 @@ class _PushReceipt:
 
     def write(self, plain: bool) -> None:
         self._receipt.write({**self._content, "plain": plain})
+
+
+def _send(
+    store: Store,
+    registry: Registry,
+    package: Handle,
+    digest: str,
+    tree: bytes,
+    sizes: Mapping[str, int],
+    progress: Progress,
+) -> list[str]:
+    """Send the blobs that the site lacks; which these were."""
+    if registry.get_capabilities().plain:
+        return _send_plain(store, registry, package, digest, tree, sizes, progress)
+    return _send_missing(store, registry, package, sizes, progress)
 
 
 def _send_missing(
